@@ -1,0 +1,48 @@
+# Everything a newcomer types. `make demo`, `make lab` and `make test` each make .venv first when it is missing or old.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ONLY ?=
+
+.PHONY: help install demo lab test check bench lock docs clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
+
+install: $(READY)  ## make .venv from the hash-pinned lock
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into $(VENV) with $(PYTHON) (about a minute, once) ..."
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) || { echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps -e .
+	@touch $@
+
+demo: $(READY)  ## play an incident, report it, replay what is safe: no service needed
+	@$(BIN)/dlq demo
+
+lab: $(READY)  ## JupyterLab on notebooks/, with the demo's servers behind it
+	@$(BIN)/dlq lab
+
+test: $(READY)  ## all tests, notebooks included; embedded services unless DLQ_TEST_*_URL name real ones
+	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --nbval-lax notebooks -p no:cacheprovider
+
+check: $(READY)  ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=grouping
+	@$(BIN)/python -m bench $(ONLY)
+
+lock: ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra demo --extra test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+docs: $(READY)  ## write the generated tables of README and docs again
+	@$(BIN)/python -m dlqanalysis.tables --write
+
+clean:  ## remove .venv and what runs left behind
+	rm -rf $(VENV) reports .pytest_cache .mypy_cache .ruff_cache

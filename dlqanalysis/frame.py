@@ -1,0 +1,268 @@
+"""The columns of `failures`: one row a dead-lettered task, the same columns and dtypes from every source."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dlqanalysis.errors import SchemaError, did_you_mean
+
+_CATEGORY, _TEXT, _TIME = "category", "str", "datetime64[us, UTC]"
+
+#: column -> (pandas dtype, meaning). The order is the order on the screen.
+COLUMNS: dict[str, tuple[Any, str]] = {
+    "source": (_CATEGORY, "which system and place, such as celery:failed_tasks"),
+    "failure_id": (_TEXT, "the handle of this occurrence in its source; unique within the source"),
+    "task_id": (_TEXT, "the task's own id; a failure seen in two systems joins on it"),
+    "task_name": (_CATEGORY, "as the system says it"),
+    "queue": (_CATEGORY, "as the system says it"),
+    "status": (_CATEGORY, "as the system says it; unknown states are kept"),
+    "priority": (_CATEGORY, "as the system says it"),
+    "args": (_TEXT, "positional arguments as JSON text, never evaluated"),
+    "kwargs": (_TEXT, "named arguments as JSON text, never evaluated"),
+    "payload_state": (
+        _CATEGORY,
+        "complete, truncated, unreadable or missing; only complete can be replayed",
+    ),
+    "exception_type": (_CATEGORY, "as recorded"),
+    "exception_message": (_TEXT, "as recorded"),
+    "traceback": (_TEXT, "as recorded; may be left out of a load and fetched for a few rows"),
+    "retries": ("Int32", "attempts made"),
+    "max_retries": ("Int32", "attempts allowed"),
+    "enqueued_at": (_TIME, "UTC"),
+    "first_failed_at": (_TIME, "UTC"),
+    "failed_at": (_TIME, "UTC"),
+    "replayed_at": (_TIME, "UTC"),
+    "expires_at": (_TIME, "UTC; when the source will forget it"),
+    "worker": (_TEXT, "where known"),
+    "idempotency_key": (_TEXT, "where known"),
+    "trace_id": (_TEXT, "where known"),
+    "raw": (pd.ArrowDtype(pa.binary()), "the exact bytes where the source has them"),
+}
+SCHEMA: dict[str, Any] = {name: dtype for name, (dtype, _) in COLUMNS.items()}
+HEAVY = ("traceback", "raw")  #: left out of a load unless asked for
+PAYLOAD_STATES = ("complete", "truncated", "unreadable", "missing")
+
+_ARROW = {
+    _CATEGORY: pa.dictionary(pa.int32(), pa.string()),
+    _TEXT: pa.string(),
+    _TIME: pa.timestamp("us", tz="UTC"),
+    "Int32": pa.int32(),
+}
+
+
+def arrow_type(column: str) -> pa.DataType:
+    """The Arrow type of a column of the frame."""
+    dtype = SCHEMA[column]
+    return _ARROW[dtype] if isinstance(dtype, str) else pa.binary()
+
+
+def empty() -> pd.DataFrame:
+    """A failures frame without rows; same columns, same dtypes."""
+    return from_arrow(pa.table({}))
+
+
+def from_arrow(table: pa.Table) -> pd.DataFrame:
+    """A failures frame from Arrow columns: missing ones filled, types cast, sorted. No object per row.
+
+    Refuses times without a zone, and columns that are none of the frame's.
+    """
+    _refuse_unknown(table.column_names)
+    rows = table.num_rows
+    columns = {}
+    for name in COLUMNS:
+        want = arrow_type(name)
+        if name not in table.column_names:
+            columns[name] = (
+                pa.nulls(rows, want) if not pa.types.is_dictionary(want) else _absent(rows)
+            )
+            continue
+        have = table[name]
+        if pa.types.is_timestamp(have.type) and have.type.tz is None:
+            raise SchemaError(
+                f"{name} has no time zone. Give it one before it comes in: naive times are refused."
+            )
+        if pa.types.is_dictionary(want):
+            columns[name] = _encoded(have)
+        else:
+            columns[name] = have.cast(want, safe=False) if have.type != want else have
+    ordered = _sorted(pa.table(columns))
+    return _to_pandas(ordered)
+
+
+def _absent(rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()), pa.array([], pa.string()))
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionary-encoded text with one dictionary for all chunks."""
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column.cast(pa.string()))
+    elif column.type != _ARROW[_CATEGORY]:
+        column = column.cast(_ARROW[_CATEGORY])
+    return column.unify_dictionaries()
+
+
+def _sorted(table: pa.Table) -> pa.Table:
+    if table.num_rows < 2:
+        return table
+    keys = table.select(["failed_at", "failure_id"])
+    if pc.count_distinct(table["source"].cast(pa.string())).as_py() > 1:
+        keys = keys.add_column(1, "source", table["source"].cast(pa.string()))
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+    return table.take(order)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame = pd.DataFrame(index=pd.RangeIndex(table.num_rows))
+    columns = {}
+    for name, dtype in SCHEMA.items():
+        column = table[name]
+        if dtype == _CATEGORY:
+            columns[name] = column.to_pandas()
+        elif dtype == "Int32":
+            columns[name] = column.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+        elif dtype == _TEXT:
+            columns[name] = pd.Series(column.to_pandas(), dtype="str")
+        elif dtype == _TIME:
+            columns[name] = column.to_pandas().astype(_TIME)
+        else:
+            columns[name] = column.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame.assign(**columns)
+
+
+def from_records(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A failures frame from mappings, so that a log, a CSV or a test is as good a source as a broker.
+
+    Missing columns are filled; unknown ones are refused by name; times must have a zone (datetime or ISO
+    text); args and kwargs may be Python values or JSON text. A record without `failure_id` gets the hash
+    of its content, numbered when the same content comes twice.
+    """
+    rows = []
+    copies: dict[str, int] = {}
+    for number, record in enumerate(records):
+        _refuse_unknown(record)
+        row = {name: _value(name, value, number) for name, value in record.items()}
+        row.setdefault("source", "records")
+        row["payload_state"] = row.get("payload_state") or _payload_state(row)
+        if not row.get("failure_id"):
+            digest = hashlib.sha1(
+                repr(sorted(row.items(), key=str)).encode("utf-8", "backslashreplace")
+            )
+            key = digest.hexdigest()[:16]
+            copies[key] = copies.get(key, 0) + 1
+            row["failure_id"] = f"{key}:{copies[key]}"
+        rows.append(row)
+    columns = {}
+    for name in COLUMNS:
+        plain = arrow_type(name)
+        plain = plain.value_type if pa.types.is_dictionary(plain) else plain
+        columns[name] = pa.array([row.get(name) for row in rows], plain)
+    return check(from_arrow(pa.table(columns)))
+
+
+def _value(name: str, value: Any, number: int) -> Any:
+    """One field as its column holds it. Lone surrogates, which no database and no Arrow text can hold,
+    are written as escapes; everything else stays as it is."""
+    if (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and value != value)
+    ):
+        return None
+    dtype = SCHEMA[name]
+    if dtype == _TIME:
+        return _time(name, value, number)
+    if dtype == "Int32":
+        return int(value)
+    if name == "raw":
+        return (
+            bytes(value) if not isinstance(value, str) else value.encode("utf-8", "surrogatepass")
+        )
+    if name in ("args", "kwargs") and not isinstance(value, str | bytes):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _time(name: str, value: Any, number: int) -> datetime:
+    try:
+        when = (
+            datetime.fromisoformat(value)
+            if isinstance(value, str)
+            else pd.Timestamp(value).to_pydatetime(warn=False)
+        )
+    except (ValueError, TypeError):
+        raise SchemaError(
+            f"Record {number}: {name} is {value!r}, which is no time. Write ISO 8601 with a zone."
+        ) from None
+    if when.tzinfo is None:
+        raise SchemaError(
+            f"Record {number}: {name} {value!s} has no time zone. Add one, such as +00:00 for UTC."
+        )
+    return when
+
+
+def _payload_state(row: Mapping[str, Any]) -> str:
+    if row.get("args") is None and row.get("kwargs") is None:
+        return "missing"
+    for name, kind in (("args", list), ("kwargs", dict)):
+        if (text := row.get(name)) is not None:
+            try:
+                if not isinstance(json.loads(text), kind):
+                    return "unreadable"
+            except (ValueError, RecursionError):
+                return "unreadable"
+    return "complete"
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in COLUMNS:
+            raise SchemaError(
+                f"'{name}' is no column of a failures frame. {did_you_mean(name, COLUMNS)}"
+            )
+
+
+def check(failures: pd.DataFrame) -> pd.DataFrame:
+    """The frame itself, if it is a failures frame: all columns, their dtypes, ids unique within a source."""
+    for name, dtype in SCHEMA.items():
+        if name not in failures.columns:
+            raise SchemaError(
+                f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
+            )
+        if failures[name].dtype != dtype:
+            raise SchemaError(
+                f"Column '{name}' is {failures[name].dtype}, not {dtype}. Build frames with dlq.load or"
+                " dlq.from_records, which set the dtypes."
+            )
+    twice = failures.duplicated(["source", "failure_id"])
+    if twice.any():
+        first = failures.loc[twice, "failure_id"].iloc[0]
+        raise SchemaError(
+            f"failure_id '{first}' stands twice in source '{failures.loc[twice, 'source'].iloc[0]}'."
+            " Ids must be unique within a source: drop the second copy, or number the occurrences."
+        )
+    return failures
+
+
+def brief(failures: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """The columns a person looks at first, without payloads: safe to show, safe to keep in a notebook."""
+    wanted = [
+        "failed_at",
+        "task_name",
+        "queue",
+        "exception_type",
+        "failure_class",
+        "fingerprint",
+        "retries",
+    ]
+    names = [name for name in (*wanted, *columns) if name in failures.columns]
+    return failures[["failure_id", *names]]

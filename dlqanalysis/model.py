@@ -1,0 +1,240 @@
+"""The nouns that are not frames, and the two ports: a Source reads, a Hand writes."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dlqanalysis.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_DURATION = re.compile(r"\s*(\d+)\s*(s|m|h|d|w)\s*")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class FailureClass(StrEnum):
+    """What has to happen before a failure may go back."""
+
+    TRANSIENT = "transient"  #: nothing: later is enough
+    PERMANENT = "permanent"  #: code, configuration or credentials first
+    DATA = "data"  #: a record or the payload first
+    UNKNOWN = "unknown"  #: the text does not say
+
+
+class Outcome(StrEnum):
+    """What became of a replayed task. "Enqueued" is no outcome."""
+
+    SUCCEEDED = "succeeded"
+    FAILED_AGAIN = "failed_again"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+class State(StrEnum):
+    """Where one item of a run stands. planned = sent + refused + skipped + uncertain + not reached."""
+
+    SENT = "sent"  #: the system confirmed it
+    REFUSED = "refused"  #: the system said no; the failure is where it was
+    SKIPPED = "skipped"  #: not tried: it changed, is gone, or somebody else has it
+    UNCERTAIN = "uncertain"  #: asked, never answered; `dlq.settle` decides
+    NOT_REACHED = "not_reached"  #: the run stopped before it
+
+
+def duration(text: str) -> timedelta:
+    """A length of time written as number and unit (s, m, h, d, w).
+
+    >>> duration("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise SettingsError(
+            f"'{text}' is not a duration. Write a number and a unit, such as 90m, 24h, 7d."
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def moment(when: "str | date | datetime | None", now: datetime | None = None) -> datetime | None:
+    """A point in time in UTC, from a duration back from now, a date, an aware time, or None for no bound.
+
+    >>> moment("2026-11-01")
+    datetime.datetime(2026, 11, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    if when is None or when == "":
+        return None
+    if isinstance(when, str):
+        if _DURATION.fullmatch(when):
+            return (now or datetime.now(UTC)) - duration(when)
+        try:
+            when = date.fromisoformat(when) if len(when) == 10 else datetime.fromisoformat(when)
+        except ValueError:
+            raise SettingsError(
+                f"'{when}' is no time. Write a duration back from now (7d, 24h), a date (2026-11-01, UTC)"
+                " or a time with its zone (2026-11-01T10:00:00Z)."
+            ) from None
+    if not isinstance(when, datetime):
+        return datetime(when.year, when.month, when.day, tzinfo=UTC)
+    if when.tzinfo is None:
+        raise SettingsError(
+            f"{when.isoformat()} has no time zone. Add one: {when.isoformat()}Z for UTC."
+        )
+    return when.astimezone(UTC)
+
+
+def words(value: "str | Iterable[str] | None") -> tuple[str, ...]:
+    """A filter's values: nothing, one, several, or one text with commas.
+
+    >>> words("emails, memos")
+    ('emails', 'memos')
+    """
+    if not value:
+        return ()
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which failures to read. Relative times are resolved when it is made, so it means the same later."""
+
+    since: datetime | None = None  #: failed at or after, UTC
+    until: datetime | None = None  #: failed before, UTC
+    queue: tuple[str, ...] = ()
+    task: tuple[
+        str, ...
+    ] = ()  #: whole names, or their last part: generate_memo finds api.tasks.generate_memo
+    exception: tuple[str, ...] = ()
+    status: tuple[str, ...] = ("failed",)  #: the system's own words; empty for all
+    limit: int | None = None  #: newest first; a source reads one more to know that it was cut
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but the status is asked for."""
+        return bool(
+            self.since or self.until or self.queue or self.task or self.exception or self.limit
+        )
+
+    def __str__(self) -> str:
+        parts = [f"since {self.since:%Y-%m-%d %H:%M}Z" if self.since else "from the beginning"]
+        if self.until:
+            parts.append(f"until {self.until:%Y-%m-%d %H:%M}Z")
+        for name in ("queue", "task", "exception", "status"):
+            if values := getattr(self, name):
+                parts.append(f"{name} {', '.join(values)}")
+        if self.limit:
+            parts.append(f"at most {self.limit:,}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a source read: columns of the failures frame as Arrow, and whether the limit cut it off."""
+
+    table: "pa.Table"
+    truncated: bool = False
+    notes: tuple[
+        str, ...
+    ] = ()  #: sentences the reader should see, such as which column was missing
+
+
+class Source(Protocol):
+    """Where dead letters are read. Reading never consumes, never locks, never writes."""
+
+    @property
+    def name(self) -> str:
+        """System and place, such as `celery:failed_tasks`. Holds no secret; stands in the frame."""
+        ...
+
+    def read(self, selection: Selection, columns: Sequence[str]) -> Read:
+        """The failures asked for, with at least these columns of the frame."""
+        ...
+
+    def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> "pa.Table":
+        """`failure_id` and the heavy columns (traceback, raw) of a few failures."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One failure chosen by a plan."""
+
+    failure_id: str
+    task_id: str
+    task_name: str
+    queue: str
+    content_hash: str  #: of what was read; a hand skips an item whose content is another now
+    generation: int  #: 1 for its first replay, 2 when it has come back once, ...
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """A hand's answer for one item."""
+
+    failure_id: str
+    state: State
+    sent_id: str = ""  #: the id under which it runs now, where the system gives one
+    detail: str = ""  #: why it was refused or skipped; what is known of an uncertain one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What became of a sent item, as its system tells it."""
+
+    failure_id: str
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A fact that somebody should see: from preflight, health checks, thresholds."""
+
+    name: str
+    severity: str  #: "ok", "warning", "critical"
+    text: str  #: one sentence
+    blocks: bool = False  #: a blocking finding stops a run before it starts
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Hand(Protocol):
+    """What may write to a system. Opened apart from the source, with its own credentials."""
+
+    @property
+    def name(self) -> str:
+        """The same place name as its source's, so that a plan cannot go to another system."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do: replay, outcome, settle, undo, quarantine, archive, purge, pause."""
+        ...
+
+    def preflight(self, items: Sequence[Item]) -> list[Finding]:
+        """Is the target ready for these: broker reachable, queues known, workers there."""
+        ...
+
+    def snapshot(self, failure_ids: Sequence[str]) -> "pd.DataFrame":
+        """The raw rows as they are now, whole, for keeping before anything moves."""
+        ...
+
+    def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
+        """Act on each item at most once; one receipt an item, as soon as it is known."""
+        ...
+
+    def settle(self, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
+        """For items whose answer never came: sent, refused (it did not happen), or still uncertain."""
+        ...
+
+    def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterable[Verdict]:
+        """What became of sent items, given failure_id -> sent_id."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...

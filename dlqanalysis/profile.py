@@ -1,0 +1,178 @@
+"""What a user sets: environment variables, read here only, and the profile of one system, a TOML file.
+
+| variable | means |
+|---|---|
+| DLQ_<NAME>_URL | where `dlq.connect("<name>")` reads, such as DLQ_CELERY_URL |
+| DLQ_<NAME>_HAND_URL | where `dlq.connect_hand("<name>")` writes; other credentials than the reader's |
+| DLQ_<NAME>_BROKER_URL | the broker that replays are published to |
+| DLQ_<NAME>_RESULTS_URL | the result backend where outcomes are read; optional |
+| DLQ_<NAME>_TOKEN | the bearer token of an HTTP API |
+| DLQ_JOURNAL_URL | the journal's database; default: the file dlq-journal.sqlite in DLQ_HOME |
+| DLQ_HOME | where journal and snapshots are kept; default: ~/.local/share/dlqanalysis |
+| DLQ_PROFILE | the profile's path |
+| DLQ_RULEBOOK | the path of rules that go before the built-in ones |
+| DLQ_ARM | a plan id, to let an unattended run of 40_replay send that very plan |
+| DLQ_OPERATOR | who acts, for the journal; default: the login name |
+"""
+
+import getpass
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dlqanalysis.errors import SettingsError, did_you_mean
+from dlqanalysis.model import duration
+
+SAFETY_GRADES = ("idempotent", "needs_key", "reconcile", "never")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """Thresholds, contacts, safety grades and templates of one system."""
+
+    name: str = "default"
+    safety: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: task -> idempotent | needs_key | reconcile | never
+    keys: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: task -> business key, such as memo_{property_id}
+    effects: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: task -> query that finds its side effect
+    routes: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: task -> queue, where the source's own is not to be trusted
+    owners: Mapping[str, str] = field(default_factory=dict)  #: queue -> who to ask
+    affected: tuple[str, ...] = ()  #: payload fields that name a customer, such as tenant_id
+    thresholds: Mapping[str, Any] = field(default_factory=dict)  #: see health.THRESHOLDS
+    contacts: Mapping[str, str] = field(default_factory=dict)  #: level (L1, L2, L3) -> who
+    notify: tuple[str, ...] = ()  #: names of environment variables that hold apprise URLs
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> "Profile":
+        """The profile at `path`, else at DLQ_PROFILE, else an empty one."""
+        where = path or os.environ.get("DLQ_PROFILE")
+        if not where:
+            return cls()
+        text = read_text(Path(where), "profile")
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(
+                f"Profile {where} is no valid TOML: {error}. Mend that line."
+            ) from None
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise SettingsError(
+                    f"Profile {where}: '{name}' is unknown. {did_you_mean(name, known)}"
+                )
+        for name in ("affected", "notify"):
+            if name in data:
+                data[name] = tuple(data[name])
+        profile = cls(**data)
+        for task, grade in profile.safety.items():
+            if grade not in SAFETY_GRADES:
+                raise SettingsError(
+                    f"Profile {where}: safety of {task} is '{grade}'. {did_you_mean(grade, SAFETY_GRADES)}"
+                )
+        return profile
+
+    def of(self, table: Mapping[str, str], task: str) -> str | None:
+        """A task's entry, by its whole name or by its last part."""
+        return table.get(task) or table.get(task.rpartition(".")[2])
+
+
+@lru_cache(maxsize=8)
+def _profile(path: str | None) -> Profile:
+    return Profile.load(path)
+
+
+def profile() -> Profile:
+    """The profile that DLQ_PROFILE names, read once for a path."""
+    return _profile(os.environ.get("DLQ_PROFILE"))
+
+
+def read_text(path: Path, what: str) -> str:
+    """A settings file's text, or a sentence about why not."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(
+            f"There is no {what} at {path}. Check the path, or unset the variable that names it."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The {what} at {path} cannot be read: {error}.") from None
+
+
+def setting(name: str, part: str = "URL") -> str | None:
+    """DLQ_<NAME>_<PART>, or None. Names are letters, digits, - and _."""
+    return os.environ.get(f"DLQ_{name.upper().replace('-', '_')}_{part}") or None
+
+
+def url_of(name: str, part: str = "URL") -> str:
+    """A place given as a URL, or as a name whose variable holds the URL."""
+    if "://" in name:
+        return name
+    if url := setting(name, part):
+        return url
+    ready = sorted(
+        key[4:-4].lower() for key in os.environ if key.startswith("DLQ_") and key.endswith("_URL")
+    )
+    hint = did_you_mean(
+        name,
+        [
+            word
+            for word in ready
+            if not word.endswith(("_hand", "_broker", "_results")) and word != "journal"
+        ],
+    )
+    raise SettingsError(
+        f"'{name}' is not connected: set DLQ_{name.upper().replace('-', '_')}_{part} to its URL"
+        f" (README, 'Connect your systems'). {hint if ready else ''}".rstrip()
+    )
+
+
+def home() -> Path:
+    """Where journal and snapshots are kept; made when missing, readable by its owner only."""
+    path = Path(os.environ.get("DLQ_HOME") or Path.home() / ".local/share/dlqanalysis")
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def journal_url() -> str:
+    """The journal's database."""
+    return os.environ.get("DLQ_JOURNAL_URL") or f"sqlite:///{home() / 'dlq-journal.sqlite'}"
+
+
+def operator() -> str:
+    """Who acts, for the journal."""
+    try:
+        return os.environ.get("DLQ_OPERATOR") or getpass.getuser()
+    except (OSError, KeyError):  # a container's uid without a name
+        return f"uid {os.getuid()}"
+
+
+def armed() -> str | None:
+    """The plan id that an unattended run may send."""
+    return os.environ.get("DLQ_ARM") or None
+
+
+def parse_rate(text: str | None) -> float:
+    """Sends a second; 0 for no limit.
+
+    >>> parse_rate("5/s"), parse_rate("30/m")
+    (5.0, 0.5)
+    """
+    if not text:
+        return 0.0
+    number, _, unit = text.partition("/")
+    try:
+        return float(number) / duration(f"1{unit.strip()}").total_seconds()
+    except (ValueError, SettingsError):
+        raise SettingsError(f"'{text}' is no rate. Write it as 5/s, 30/m or 500/h.") from None
