@@ -84,6 +84,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'dlqanalysis' has no attribute '{name}'")
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """%load_ext dlqanalysis"""
+    from dlqanalysis.extension import load
+
+    load(ipython)
+
+
 class _Face(ModuleType):
     """Keeps a verb named like its module (plan, replay, fingerprint) from being hidden by it: importing
     a submodule sets it as an attribute of the package."""

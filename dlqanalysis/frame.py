@@ -253,6 +253,16 @@ def check(failures: pd.DataFrame) -> pd.DataFrame:
     return failures
 
 
+def content_hash(task_id: Any, task_name: Any, queue: Any, args: Any, kwargs: Any) -> str:
+    """What a failure would send, as 16 hex digits: a plan notes it, a hand compares it before it acts."""
+    parts = (
+        "" if part is None or part is pd.NA or part != part else str(part)
+        for part in (task_id, task_name, queue, args, kwargs)
+    )
+    text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
 def brief(failures: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
     """The columns a person looks at first, without payloads: safe to show, safe to keep in a notebook."""
     wanted = [
