@@ -1,0 +1,405 @@
+"""The durable record of every action: written before each call and after it, shared by a team.
+
+`entries` is append-only, and the entries of one run form a hash chain. What an item's state is follows
+from its entries alone: `sending` without an answer is `uncertain`. A claim stands for one failure that
+somebody is acting on or has acted on; it is unique for everyone who shares the journal.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dlqanalysis.errors import JournalError, RunError
+from dlqanalysis.model import Item, State
+from dlqanalysis.profile import journal_url, operator
+
+_META = sa.MetaData()
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+RUNS = sa.Table(
+    "dlq_runs",
+    _META,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("plan_id", sa.Text, nullable=False),
+    sa.Column("plan_digest", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("operator", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("started_at", sa.Text, nullable=False),
+    sa.Column("held_back", sa.Integer, nullable=False),
+    sa.Column("options", sa.Text, nullable=False),
+)
+ITEMS = sa.Table(
+    "dlq_items",
+    _META,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("failure_id", sa.Text, nullable=False),
+    sa.Column("task_id", sa.Text, nullable=False),
+    sa.Column("task_name", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Index("dlq_items_failure", "failure_id"),
+)
+ENTRIES = sa.Table(
+    "dlq_entries",
+    _META,
+    sa.Column("seq", _ID, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("failure_id", sa.Text, nullable=False),  # empty for what concerns the whole run
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column(
+        "chain", sa.Text, nullable=False
+    ),  # sha256 of the run's previous chain and this entry
+    sa.Index("dlq_entries_run", "run_id", "seq"),
+)
+CLAIMS = sa.Table(
+    "dlq_claims",
+    _META,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("failure_id", sa.Text, primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+)
+
+#: event of an item -> the state it leaves the item in
+STATES = {
+    "sending": State.UNCERTAIN,
+    "sent": State.SENT,
+    "refused": State.REFUSED,
+    "skipped": State.SKIPPED,
+    "uncertain": State.UNCERTAIN,
+    "unsent": State.NOT_REACHED,  # settled: it never happened, so a resume may send it
+}
+_RELEASES = ("refused", "skipped", "unsent")
+
+
+class Journal:
+    """Runs, their items and what happened to each. SQLite by default, Postgres for a team.
+
+    `Journal()` opens the place that DLQ_JOURNAL_URL names, else a file of your own in DLQ_HOME.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        where = sa.make_url(url or journal_url())
+        self.place = where.render_as_string(hide_password=True)
+        try:
+            self._engine = sa.create_engine(where, **_options(where))
+            if where.get_backend_name() == "sqlite":
+                sa.event.listen(self._engine, "connect", _durable)
+                sa.event.listen(self._engine, "begin", _immediate)
+                if where.database and where.database != ":memory:":
+                    path = Path(where.database)
+                    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    path.touch(mode=0o600)
+            _create(self._engine)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise JournalError(
+                f"The journal at {self.place} cannot be opened ({_short(error)}). Check DLQ_JOURNAL_URL"
+                " and its permissions; nothing is sent without a journal."
+            ) from None
+
+    def __repr__(self) -> str:
+        with self._begin() as db:
+            count = db.scalar(sa.select(sa.func.count()).select_from(RUNS))
+        return f"Journal at {self.place}: {count} run{'' if count == 1 else 's'}"
+
+    def _begin(self) -> Any:
+        return _Transaction(self._engine, self.place)
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def start(self, plan: Any, options: Mapping[str, Any]) -> str:
+        """Open a run: the frozen membership of `plan`, and who acts, where from and why. Gives its id."""
+        now = datetime.now(UTC)
+        run_id = f"{now:%Y%m%d-%H%M%S}-{plan.id}-{secrets.token_hex(2)}"
+        with self._begin() as db:
+            db.execute(
+                RUNS.insert(),
+                {
+                    "run_id": run_id,
+                    "plan_id": plan.id,
+                    "plan_digest": plan.digest,
+                    "action": plan.action,
+                    "source": plan.source,
+                    "reason": plan.reason,
+                    "operator": operator(),
+                    "host": gethostname(),
+                    "started_at": now.isoformat(),
+                    "held_back": len(plan.held_back),
+                    "options": json.dumps(dict(options), sort_keys=True, default=str),
+                },
+            )
+            rows = [
+                {
+                    "run_id": run_id,
+                    "position": position,
+                    **{name: getattr(item, name) for name in _ITEM_FIELDS},
+                }
+                for position, item in enumerate(plan.items())
+            ]
+            db.execute(ITEMS.insert(), rows)
+            self._append(db, run_id, [("", "started", dict(options))])
+        return run_id
+
+    def claim(self, run_id: str, source: str, items: Sequence[Item]) -> dict[str, str]:
+        """Claim items and note `sending`, in one transaction, before anything is called.
+
+        Gives failure_id -> the run that already holds it, for those that somebody else has; they are
+        noted as skipped.
+        """
+        insert = self._insert(CLAIMS).on_conflict_do_nothing()
+        taken: dict[str, str] = {}
+        with self._begin() as db:
+            events: list[tuple[str, str, Mapping[str, Any]]] = []
+            for item in items:
+                key = {
+                    "source": source,
+                    "failure_id": item.failure_id,
+                    "generation": item.generation,
+                }
+                if db.execute(insert, {**key, "run_id": run_id}).rowcount == 1:
+                    events.append((item.failure_id, "sending", {}))
+                    continue
+                where = [CLAIMS.c[name] == value for name, value in key.items()]
+                holder = str(db.scalar(sa.select(CLAIMS.c.run_id).where(*where)))
+                if holder == run_id:  # a resume of the same run: its own claim, released or not
+                    events.append((item.failure_id, "sending", {}))
+                else:
+                    taken[item.failure_id] = holder
+                    detail = f"already in run {holder}"
+                    events.append((item.failure_id, "skipped", {"detail": detail}))
+            self._append(db, run_id, events)
+        return taken
+
+    def record(self, run_id: str, events: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Append (failure_id or "", event, detail) entries. What did not happen gives its claim back."""
+        events = list(events)
+        free = [failure_id for failure_id, event, _ in events if event in _RELEASES and failure_id]
+        with self._begin() as db:
+            self._append(db, run_id, events)
+            for failure_id in free:
+                db.execute(
+                    CLAIMS.delete().where(
+                        CLAIMS.c.run_id == run_id, CLAIMS.c.failure_id == failure_id
+                    )
+                )
+
+    def _append(
+        self, db: sa.Connection, run_id: str, events: Iterable[tuple[str, str, Mapping[str, Any]]]
+    ) -> None:
+        last = (
+            sa.select(ENTRIES.c.chain)
+            .where(ENTRIES.c.run_id == run_id)
+            .order_by(ENTRIES.c.seq.desc())
+            .limit(1)
+        )
+        chain = db.scalar(last) or ""
+        rows = []
+        for failure_id, event, detail in events:
+            row = {
+                "run_id": run_id,
+                "failure_id": failure_id,
+                "event": event,
+                "at": datetime.now(UTC).isoformat(),
+                "detail": json.dumps(dict(detail), sort_keys=True, default=str),
+            }
+            chain = _link(chain, row)
+            rows.append({**row, "chain": chain})
+        if rows:
+            db.execute(ENTRIES.insert(), rows)
+
+    def _insert(self, table: sa.Table) -> Any:
+        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """What `start` wrote of a run, or a sentence with the runs there are."""
+        with self._begin() as db:
+            row = db.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
+            if row is None:
+                newest = sa.select(RUNS.c.run_id).order_by(RUNS.c.started_at.desc()).limit(5)
+                known = ", ".join(db.scalars(newest)) or "none yet"
+                raise RunError(f"There is no run '{run_id}' in {self.place}. Newest: {known}.")
+            return {**row, "options": json.loads(row["options"])}
+
+    def runs(self) -> pd.DataFrame:
+        """One row a run, newest first: who, why, when, and how many items stand in each state."""
+        with self._begin() as db:
+            rows = db.execute(sa.select(RUNS).order_by(RUNS.c.started_at.desc())).mappings().all()
+        frame = pd.DataFrame(rows, columns=[c.name for c in RUNS.columns])
+        frame["started_at"] = pd.to_datetime(frame["started_at"], utc=True, format="ISO8601")
+        items = self.items()
+        counts = (
+            items.groupby(["run_id", "state"]).size().unstack("state", fill_value=0)
+            if len(items)
+            else pd.DataFrame()
+        )
+        counts = counts.reindex(columns=[str(state) for state in State], fill_value=0)
+        frame = frame.drop(columns=["plan_digest", "options"]).join(counts, on="run_id")
+        return frame.fillna({str(state): 0 for state in State})
+
+    def runs_of(self, plan_digest: str) -> list[str]:
+        """The runs that a plan already had."""
+        with self._begin() as db:
+            found = sa.select(RUNS.c.run_id).where(RUNS.c.plan_digest == plan_digest)
+            return list(db.scalars(found.order_by(RUNS.c.started_at)))
+
+    def items(self, run_id: str | None = None, source: str | None = None) -> pd.DataFrame:
+        """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`."""
+        query = sa.select(RUNS.c.source, ITEMS).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+        events = sa.select(ENTRIES).where(ENTRIES.c.failure_id != "").order_by(ENTRIES.c.seq)
+        if run_id is not None:
+            query = query.where(ITEMS.c.run_id == run_id)
+            events = events.where(ENTRIES.c.run_id == run_id)
+        if source is not None:
+            query = query.where(RUNS.c.source == source)
+            events = events.join(RUNS, RUNS.c.run_id == ENTRIES.c.run_id).where(
+                RUNS.c.source == source
+            )
+        with self._begin() as db:
+            rows = db.execute(query.order_by(ITEMS.c.run_id, ITEMS.c.position)).mappings().all()
+            happened = db.execute(events).mappings().all()
+        told: dict[tuple[str, str], dict[str, Any]] = {}
+        for entry in happened:
+            detail = json.loads(entry["detail"])
+            facts = told.setdefault((entry["run_id"], entry["failure_id"]), {})
+            if entry["event"] == "outcome":
+                facts.update(outcome=detail["outcome"], outcome_detail=detail.get("detail", ""))
+            elif entry["event"] in STATES:
+                facts.update(state=str(STATES[entry["event"]]), at=entry["at"])
+                facts["sent_id"] = detail.get("sent_id") or facts.get("sent_id", "")
+                facts["detail"] = detail.get("detail", "")
+        nothing = {"state": str(State.NOT_REACHED), "sent_id": "", "detail": "", "at": None}
+        nothing |= {"outcome": None, "outcome_detail": ""}
+        full = [
+            {**row, **nothing, **told.get((row["run_id"], row["failure_id"]), {})} for row in rows
+        ]
+        names = ["source", *(c.name for c in ITEMS.columns), *nothing]
+        frame = pd.DataFrame(full, columns=names)
+        frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
+        return frame
+
+    def events(self, run_id: str) -> pd.DataFrame:
+        """What happened to a run as a whole, in order: columns at, event, detail (mappings)."""
+        query = sa.select(ENTRIES).where(ENTRIES.c.run_id == run_id, ENTRIES.c.failure_id == "")
+        with self._begin() as db:
+            rows = db.execute(query.order_by(ENTRIES.c.seq)).mappings().all()
+        return pd.DataFrame(
+            [(row["at"], row["event"], json.loads(row["detail"])) for row in rows],
+            columns=["at", "event", "detail"],
+        )
+
+    def has(self, run_id: str, event: str) -> bool:
+        """Whether a run has an event of its own, such as `finished` or `cancel`, since it last started."""
+        query = sa.select(ENTRIES.c.event).where(
+            ENTRIES.c.run_id == run_id, ENTRIES.c.failure_id == ""
+        )
+        with self._begin() as db:
+            events = list(db.scalars(query.order_by(ENTRIES.c.seq)))
+        starts = [n for n, name in enumerate(events) if name in ("started", "resumed")]
+        return event in events[starts[-1] if starts else 0 :]
+
+    def verify(self) -> list[str]:
+        """Sentences about every run whose chain of entries was altered; empty when all hold."""
+        broken: list[str] = []
+        chain: dict[str, str] = {}
+        with self._begin() as db:
+            for row in db.execute(sa.select(ENTRIES).order_by(ENTRIES.c.seq)).mappings():
+                run_id = row["run_id"]
+                expected = _link(chain.get(run_id, ""), row)
+                if row["chain"] != expected and not any(run_id in text for text in broken):
+                    broken.append(f"Run {run_id}: entry {row['seq']} is not what was written.")
+                chain[run_id] = row["chain"]
+        return broken
+
+
+_ITEM_FIELDS = (
+    "failure_id",
+    "task_id",
+    "task_name",
+    "queue",
+    "content_hash",
+    "generation",
+    "fingerprint",
+)
+
+
+class _Transaction:
+    """One transaction whose database errors become a JournalError."""
+
+    def __init__(self, engine: sa.Engine, place: str) -> None:
+        self._context = engine.begin()
+        self._place = place
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            return self._context.__enter__()
+        except sa.exc.SQLAlchemyError as error:
+            raise self._sentence(error) from None
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            self._context.__exit__(*raised)
+        except sa.exc.SQLAlchemyError as error:
+            raise self._sentence(error) from None
+        if isinstance(raised[1], sa.exc.SQLAlchemyError):
+            raise self._sentence(raised[1]) from None
+
+    def _sentence(self, error: Exception) -> JournalError:
+        return JournalError(
+            f"The journal at {self._place} failed: {_short(error)}. Nothing is sent while it cannot"
+            " be written; mend it, then dlq.resume the run."
+        )
+
+
+def _link(chain: str, row: Mapping[str, Any]) -> str:
+    text = "\x1f".join(
+        [chain, *(str(row[name]) for name in ("run_id", "failure_id", "event", "at", "detail"))]
+    )
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _create(engine: sa.Engine) -> None:
+    try:
+        _META.create_all(engine)
+    except sa.exc.IntegrityError:  # a colleague made the same tables in the same moment
+        _META.create_all(engine)
+
+
+def _options(where: sa.URL) -> dict[str, Any]:
+    if where.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 30, "isolation_level": None}}
+    return {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
+
+
+def _durable(connection: Any, _: Any) -> None:
+    """A committed entry survives a power cut; readers do not block the writer."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _immediate(connection: sa.Connection) -> None:
+    """Take the write lock at once, so that two operators wait for each other instead of failing."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _short(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
