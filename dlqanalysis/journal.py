@@ -8,6 +8,7 @@ somebody is acting on or has acted on; it is unique for everyone who shares the 
 import hashlib
 import json
 import secrets
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,7 @@ class Journal:
         self.place = where.render_as_string(hide_password=True)
         try:
             self._engine = sa.create_engine(where, **_options(where))
+            weakref.finalize(self, self._engine.dispose)
             if where.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", _durable)
                 sa.event.listen(self._engine, "begin", _immediate)
