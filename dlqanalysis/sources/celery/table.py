@@ -1,0 +1,365 @@
+"""A `failed_tasks` table as it is: which of its columns are which of the frame's, and how they are read.
+
+The source and the hand share it, so that both read the same text of a row and agree on its content hash.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dlqanalysis.errors import ConnectError, SchemaError, SettingsError, did_you_mean
+from dlqanalysis.frame import COLUMNS, SCHEMA
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from dlqanalysis.sources.celery.address import Address
+
+#: frame column -> (names that say it plainly, the first found is taken; names that count only when one is there)
+NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "failure_id": (("id", "failed_task_id"), ("pk", "uuid", "failure_id", "row_id")),
+    "task_id": (
+        ("task_id", "celery_task_id", "original_task_id"),
+        ("celery_id", "task_uuid", "uuid", "job_id", "message_id"),
+    ),
+    "task_name": (("task_name", "task"), ("name", "task_path", "job_name", "task_type")),
+    "queue": (("queue_name", "queue"), ("original_queue", "source_queue", "routing_key")),
+    "status": (("status",), ("state", "dlq_status")),
+    "priority": (("priority",), ()),
+    "args": (("args", "task_args"), ("positional_args", "arguments")),
+    "kwargs": (("kwargs", "task_kwargs"), ("keyword_args", "named_args", "params")),
+    "exception_type": (
+        ("exception_type", "exc_type", "exception_class", "error_type", "error_class"),
+        ("exception_name", "exc_name", "error_name"),
+    ),
+    "exception_message": (
+        ("exception_message", "exc_message", "error_message"),
+        ("exception_msg", "error_msg", "exception", "error", "message", "reason", "last_error"),
+    ),
+    "traceback": (
+        ("traceback", "stack_trace", "stacktrace", "exception_traceback"),
+        ("exc_traceback", "error_traceback", "einfo", "stack"),
+    ),
+    "retries": (
+        ("retries_attempted", "retries", "retry_count"),
+        ("attempts", "num_retries", "attempt_count"),
+    ),
+    "max_retries": (("max_retries",), ("retry_limit", "max_attempts")),
+    "enqueued_at": (("enqueued_at", "queued_at"), ("sent_at", "received_at", "published_at")),
+    "first_failed_at": (("first_failed_at",), ("first_failure_at",)),
+    "failed_at": (
+        ("failed_at", "failure_time"),
+        ("failed_on", "failure_at", "date_failed", "created_at", "date_done", "created",
+         "timestamp", "occurred_at", "inserted_at"),
+    ),
+    "replayed_at": (("replayed_at",), ("last_replayed_at", "requeued_at")),
+    "expires_at": (("expires_at",), ("expires",)),
+    "worker": (("worker",), ("worker_name", "hostname", "worker_hostname")),
+    "idempotency_key": (("idempotency_key",), ("dedup_key", "dedupe_key")),
+    "trace_id": (("trace_id",), ("traceparent", "correlation_id")),
+    "raw": (("body",), ("raw_body", "message_body", "raw_message")),
+}  # fmt: skip
+REQUIRED = ("failure_id", "task_name", "failed_at")
+#: columns whose absence changes what can be concluded: the reader is told
+NOTEWORTHY = {
+    "status": "every row counts as a failure, and the status filter is not applied",
+    "task_id": "failures cannot be joined with other systems",
+    "args": "payloads are incomplete and cannot be replayed",
+    "kwargs": "payloads are incomplete and cannot be replayed",
+    "exception_type": "verdicts rest on the message alone",
+    "exception_message": "verdicts rest on the exception type alone",
+    "traceback": "causes are read from type and message alone",
+    "queue": "failures cannot be told apart by queue",
+}
+CONTENT = ("failure_id", "task_id", "task_name", "queue", "args", "kwargs")  #: what a replay sends
+_TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "char", "name", "citext"})
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+_TIMES = frozenset({"timestamptz", "timestamp", "date"})
+_FIRST, _LAST = "0001-01-01 00:00:00+00", "9999-12-31 00:00:00+00"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One column of the table."""
+
+    name: str
+    type: str  #: its base type as pg_type says it: text, jsonb, timestamptz, int8, uuid, ...
+    words: tuple[str, ...] = ()  #: the labels of an enum
+    required: bool = False  #: NOT NULL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of failed tasks: made by `discover`, true for the moment it was made."""
+
+    schema: str
+    name: str
+    columns: Mapping[str, Column]  #: frame column -> table column
+    everything: Mapping[str, Column]  #: all its readable columns, by their own names
+    statuses: tuple[str, ...] = ()  #: the status words it may hold (or was seen to hold)
+    closed: bool = False  #: no other status words are possible (enum or check constraint)
+    meanings: Mapping[str, str] = field(default_factory=dict)  #: our word -> its word, from the URL
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def clause(self) -> "sa.TableClause":
+        """The table for a SQLAlchemy statement, quoted where it needs to be."""
+        import sqlalchemy as sa
+
+        columns = [sa.column(name) for name in self.everything]
+        return sa.table(self.name, *columns, schema=self.schema)
+
+    def word(self, status: str) -> str:
+        """The table's own word for a status: as said in the URL, else the same word in its spelling."""
+        word = self.meanings.get(status, status)
+        if word in self.statuses:
+            return word
+        alike = [known for known in self.statuses if known.lower() == word.lower()]
+        if alike:
+            return alike[0]
+        if self.closed:
+            raise SettingsError(
+                f"'{word}' is no status of {self.name}, which knows {', '.join(self.statuses)}. Ask for one"
+                f" of these, or say which one it is with ?status={status}:WORD in the URL."
+            )
+        return word
+
+    def expression(self, column: str) -> "sa.ColumnElement":
+        """A frame column as SQL: text as text, times in UTC, a null for a time no calendar here can hold."""
+        import sqlalchemy as sa
+
+        have = self.columns[column]
+        value = self.clause.c[have.name]
+        if SCHEMA[column] == "datetime64[us, UTC]":
+            if have.type != "timestamptz":  # naive times are UTC
+                value = sa.func.timezone("UTC", sa.cast(value, sa.TIMESTAMP))
+            bounds = [
+                sa.cast(sa.literal(bound), sa.TIMESTAMP(timezone=True)) for bound in (_FIRST, _LAST)
+            ]
+            return sa.case((value.between(*bounds), value))
+        if SCHEMA[column] == "Int32":
+            bounded = sa.func.least(sa.func.greatest(value, -(2**31)), 2**31 - 1)
+            return sa.cast(bounded, sa.Integer) if have.type != "int4" else value
+        if have.type == "bytea":
+            return value if column == "raw" else sa.func.encode(value, "escape")
+        return sa.cast(value, sa.Text) if have.type != "text" else value
+
+    def has(self, column: str) -> bool:
+        """Whether a column of the frame has a column here."""
+        return column in self.columns
+
+    def select_rows(self, columns: Iterable[str] = CONTENT) -> "sa.Select":
+        """SELECT of these columns of the frame under the frame's names; missing ones come as null text.
+
+        Add `.where(table.expression("failure_id") == bindparam)` or what is needed.
+        """
+        import sqlalchemy as sa
+
+        null = sa.cast(sa.null(), sa.Text)
+        parts = [
+            (self.expression(name) if name in self.columns else null).label(name)
+            for name in columns
+        ]
+        return sa.select(*parts).select_from(self.clause)
+
+
+def discover(connection: "sa.Connection", address: "Address") -> Table:
+    """The table at an address, with its columns understood; a clear error where one cannot be."""
+    oid, schema, kind = _find(connection, address)
+    columns = _columns(connection, oid)
+    readable = {c.name: c for c in columns if c.name not in (hidden := _hidden(connection, oid))}
+    if not readable:
+        user = address.conninfo.get("user", "this user")
+        raise ConnectError(
+            f"{user} may not read {schema}.{address.table}. Ask for"
+            f" GRANT SELECT ON {schema}.{address.table} TO {user}."
+        )
+    chosen, notes = match(readable, address.columns, address.table)
+    if hidden:
+        notes.append(f"No permission to read {', '.join(sorted(hidden))}: left out.")
+    if connection.exec_driver_sql("SELECT row_security_active(%s::oid)", (oid,)).scalar():
+        notes.append(f"Row-level security decides which rows of {address.table} this user sees.")
+    table = Table(
+        schema=schema,
+        name=address.table,
+        columns=chosen,
+        everything=readable,
+        meanings=address.statuses,
+        notes=tuple(notes),
+    )
+    return _with_statuses(connection, table, oid, kind)
+
+
+def match(
+    there: Mapping[str, Column], said: Mapping[str, str], table: str
+) -> tuple[dict[str, Column], list[str]]:
+    """Frame column -> table column, by what the URL says and else by name; and notes on what is missing."""
+    chosen: dict[str, Column] = {}
+    taken = set(said.values())
+    notes: list[str] = []
+    for column, name in said.items():
+        if column not in NAMES:
+            raise SettingsError(
+                f"map={column}:{name}: '{column}' is no column of the frame. {did_you_mean(column, NAMES)}"
+            )
+        if name not in there:
+            raise SchemaError(
+                f"map={column}:{name}: {table} has no column '{name}'. {did_you_mean(name, there)}"
+            )
+        _refuse_type(column, there[name], table)
+        chosen[column] = there[name]
+    for column, (plain, loose) in NAMES.items():
+        if column in chosen:
+            continue
+        sure = [n for n in plain if n in there and n not in taken]
+        maybe = [n for n in loose if n in there and n not in taken and _fits(column, there[n])]
+        if sure:
+            _refuse_type(column, there[sure[0]], table)
+            name = sure[0]
+        elif len(maybe) == 1:
+            name = maybe[0]
+            if column in REQUIRED or column in ("exception_type", "exception_message"):
+                notes.append(f"{column} is read from {table}.{name}.")
+        elif maybe and column in REQUIRED:
+            raise SchemaError(
+                f"{table} has several columns that may be {column}: {', '.join(maybe)}. Say which in the"
+                f" URL: ?map={column}:{maybe[0]}"
+            )
+        elif column in REQUIRED:
+            raise SchemaError(
+                f"{table} has no column for {column} (looked for {', '.join(plain + loose)}). It has"
+                f" {', '.join(sorted(there))}. Say which one it is in the URL: ?map={column}:COLUMN"
+            )
+        else:
+            if column in NOTEWORTHY:
+                which = (
+                    f"several columns may be {column} ({', '.join(maybe)})"
+                    if maybe
+                    else f"no {column}"
+                )
+                notes.append(
+                    f"{table} has {which}: {NOTEWORTHY[column]}. ?map={column}:COLUMN in the URL says which."
+                )
+            continue
+        chosen[column] = there[name]
+        taken.add(name)
+    if not ({"exception_type", "exception_message"} & set(chosen)):
+        raise SchemaError(
+            f"{table} has neither exception_type nor exception_message. It has {', '.join(sorted(there))}."
+            " Say which one it is in the URL: ?map=exception_message:COLUMN"
+        )
+    return {name: chosen[name] for name in COLUMNS if name in chosen}, notes
+
+
+def _fits(column: str, have: Column) -> bool:
+    if SCHEMA[column] == "datetime64[us, UTC]":
+        return have.type in _TIMES
+    if SCHEMA[column] == "Int32":
+        return have.type in _INTEGERS
+    if column == "raw":
+        return have.type in ("bytea", *_TEXT_TYPES)
+    return have.type not in _TIMES and have.type != "bool"
+
+
+def _refuse_type(column: str, have: Column, table: str) -> None:
+    if not _fits(column, have):
+        wanted = {"datetime64[us, UTC]": "a timestamp", "Int32": "an integer"}.get(
+            SCHEMA[column], "text"
+        )
+        raise SchemaError(
+            f"{table}.{have.name} is {have.type}, and {column} wants {wanted}. Name another column in the URL"
+            f" (?map={column}:COLUMN), or read a view that casts it (?table=VIEW)."
+        )
+
+
+def _find(connection: "sa.Connection", address: "Address") -> tuple[int, str, str]:
+    find = """
+        SELECT c.oid, n.nspname, c.relkind FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname = %(table)s
+          AND CASE WHEN %(schema)s::text IS NULL THEN pg_catalog.pg_table_is_visible(c.oid)
+              ELSE n.nspname = %(schema)s::text END"""
+    asked = {"table": address.table, "schema": address.schema}
+    found = connection.exec_driver_sql(find, asked).first()
+    if found:
+        return found[0], found[1], found[2]
+    others = connection.exec_driver_sql("""
+        SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^(pg_|information_schema)'
+        ORDER BY 1, 2""").all()
+    where = f"in schema {address.schema}" if address.schema else "on the search path"
+    sentence = f"There is no table {address.table} {where} of {address}."
+    same = [s for s, t in others if t == address.table]
+    if same:
+        raise SchemaError(
+            f"{sentence} There is one in schema {same[0]}: add ?schema={same[0]} to the URL."
+        )
+    alike = [t for _, t in others if re.search("fail|dead|dlq|letter", t, re.IGNORECASE)][:5]
+    if alike:
+        raise SchemaError(
+            f"{sentence} These look alike: {', '.join(alike)}. Name one in the URL: ?table={alike[0]}"
+        )
+    known = (
+        did_you_mean(address.table, [t for _, t in others][:20]) if others else "It has no tables."
+    )
+    raise SchemaError(f"{sentence} {known} Name it in the URL: ?table=NAME")
+
+
+def _columns(connection: "sa.Connection", oid: int) -> list[Column]:
+    rows = connection.exec_driver_sql(
+        """
+        SELECT a.attname, coalesce(base.typname, t.typname), a.attnotnull,
+               ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
+                     WHERE e.enumtypid = coalesce(base.oid, t.oid) ORDER BY e.enumsortorder)
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type base ON t.typtype = 'd' AND base.oid = t.typbasetype
+        WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum""",
+        (oid,),
+    )
+    return [Column(name=n, type=t, required=r, words=tuple(w)) for n, t, r, w in rows]
+
+
+def _hidden(connection: "sa.Connection", oid: int) -> set[str]:
+    rows = connection.exec_driver_sql(
+        """
+        SELECT a.attname FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+          AND NOT pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')""",
+        (oid,),
+    )
+    return {name for (name,) in rows}
+
+
+def _with_statuses(connection: "sa.Connection", table: Table, oid: int, kind: str) -> Table:
+    """The table with its status words: from the enum, the check constraint, or the rows themselves."""
+    import sqlalchemy as sa
+
+    if not table.has("status"):
+        return table
+    column = table.columns["status"]
+    if column.words:
+        return replace(table, statuses=column.words, closed=True)
+    checks = connection.exec_driver_sql(
+        """
+        SELECT pg_catalog.pg_get_constraintdef(k.oid) FROM pg_catalog.pg_constraint k
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum]
+        WHERE k.conrelid = %s AND k.contype = 'c' AND a.attname = %s""",
+        (oid, column.name),
+    ).scalars()
+    for check in checks:
+        words = [word.replace("''", "'") for word in re.findall(r"'((?:[^']|'')*)'", check)]
+        # as Postgres writes `IN (...)`; anything else, such as <> or LIKE, closes nothing
+        if words and re.match(r"CHECK \(\(+[^()]*\)?(::\w+)? = ANY \(", check):
+            return replace(table, statuses=tuple(words), closed=True)
+    seen = connection.execute(
+        sa.select(table.expression("status").label("status")).distinct().limit(50)
+    ).scalars()
+    return replace(table, statuses=tuple(sorted(word for word in seen if word is not None)))
+
+
+def missing(columns: Sequence[str], table: Table) -> list[str]:
+    """Which of these columns of the frame the table does not have."""
+    return [name for name in columns if name not in table.columns and name != "source"]
