@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -83,16 +83,32 @@ def from_arrow(table: pa.Table) -> pd.DataFrame:
             )
             continue
         have = table[name]
+        try:
+            columns[name] = _cast(name, have, want)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+            raise SchemaError(
+                f"Column '{name}' comes as {have.type} and cannot become {want}: {error}. Cast it first."
+            ) from None
+    ordered = _sorted(pa.table(columns))
+    return _to_pandas(ordered)
+
+
+def _cast(name: str, have: pa.ChunkedArray, want: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(want):
+        return _encoded(have)
+    if pa.types.is_timestamp(want):
         if pa.types.is_timestamp(have.type) and have.type.tz is None:
             raise SchemaError(
                 f"{name} has no time zone. Give it one before it comes in: naive times are refused."
             )
-        if pa.types.is_dictionary(want):
-            columns[name] = _encoded(have)
-        else:
-            columns[name] = have.cast(want, safe=False) if have.type != want else have
-    ordered = _sorted(pa.table(columns))
-    return _to_pandas(ordered)
+        if pa.types.is_integer(have.type) or pa.types.is_floating(have.type):
+            raise SchemaError(
+                f"Column '{name}' comes as {have.type}: seconds or milliseconds? Cast it to a timestamp with a zone."
+            )
+        return have.cast(want, safe=False)  # parts of a microsecond may go
+    if pa.types.is_binary(have.type) and want == pa.string():
+        have = have.cast(pa.string())  # checks UTF-8
+    return have if have.type == want else have.cast(want)
 
 
 def _absent(rows: int) -> pa.DictionaryArray:
@@ -124,7 +140,9 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
     for name, dtype in SCHEMA.items():
         column = table[name]
         if dtype == _CATEGORY:
-            columns[name] = column.to_pandas()
+            series = column.to_pandas()
+            known = pd.Index(series.cat.categories, dtype="str")  # also when there are none
+            columns[name] = series.cat.rename_categories(known)
         elif dtype == "Int32":
             columns[name] = column.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         elif dtype == _TEXT:
@@ -146,6 +164,10 @@ def from_records(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     copies: dict[str, int] = {}
     for number, record in enumerate(records):
+        if not isinstance(record, Mapping):
+            raise SchemaError(
+                f"Record {number} is of type {type(record).__name__}, not a mapping of column names to values."
+            )
         _refuse_unknown(record)
         row = {name: _value(name, value, number) for name, value in record.items()}
         row.setdefault("source", "records")
@@ -180,16 +202,37 @@ def _value(name: str, value: Any, number: int) -> Any:
     if dtype == _TIME:
         return _time(name, value, number)
     if dtype == "Int32":
-        return int(value)
+        return _whole(name, value, number)
     if name == "raw":
-        return (
-            bytes(value) if not isinstance(value, str) else value.encode("utf-8", "surrogatepass")
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogatepass")
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        raise SchemaError(
+            f"Record {number}: raw is of type {type(value).__name__}. Give bytes or text."
         )
     if name in ("args", "kwargs") and not isinstance(value, str | bytes):
-        value = json.dumps(value, ensure_ascii=False, default=str)
+        try:
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SchemaError(
+                f"Record {number}: {name} cannot be written as JSON ({error}). Give JSON text."
+            ) from None
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _whole(name: str, value: Any, number: int) -> int:
+    try:
+        count = int(value)
+    except (ValueError, TypeError, OverflowError):
+        count = -(2**63)
+    if abs(count) >= 2**31:
+        raise SchemaError(
+            f"Record {number}: {name} is {value!r}. Give a whole number below 2147483648, or leave it out."
+        )
+    return count
 
 
 def _time(name: str, value: Any, number: int) -> datetime:
@@ -197,9 +240,11 @@ def _time(name: str, value: Any, number: int) -> datetime:
         when = (
             datetime.fromisoformat(value)
             if isinstance(value, str)
+            else value
+            if isinstance(value, datetime) and not isinstance(value, pd.Timestamp)
             else pd.Timestamp(value).to_pydatetime(warn=False)
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise SchemaError(
             f"Record {number}: {name} is {value!r}, which is no time. Write ISO 8601 with a zone."
         ) from None
@@ -207,7 +252,12 @@ def _time(name: str, value: Any, number: int) -> datetime:
         raise SchemaError(
             f"Record {number}: {name} {value!s} has no time zone. Add one, such as +00:00 for UTC."
         )
-    return when
+    try:
+        return when.astimezone(UTC)  # one moment, one content, whatever zone it is written in
+    except OverflowError:
+        raise SchemaError(
+            f"Record {number}: {name} {value!s} is out of range. Leave it out if it means 'never'."
+        ) from None
 
 
 def _payload_state(row: Mapping[str, Any]) -> str:
@@ -243,6 +293,12 @@ def check(failures: pd.DataFrame) -> pd.DataFrame:
                 f"Column '{name}' is {failures[name].dtype}, not {dtype}. Build frames with dlq.load or"
                 " dlq.from_records, which set the dtypes."
             )
+    nameless = failures["source"].isna() | failures["failure_id"].isna()
+    if nameless.any():
+        raise SchemaError(
+            f"{int(nameless.sum()):,} rows have no source or no failure_id. Every failure needs both:"
+            " build frames with dlq.load or dlq.from_records."
+        )
     twice = failures.duplicated(["source", "failure_id"])
     if twice.any():
         first = failures.loc[twice, "failure_id"].iloc[0]

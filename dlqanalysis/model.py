@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+#: words that systems use for rows that are no longer waiting for anybody
+SETTLED = ("replayed", "replaying", "pending_replay", "archived", "resolved", "discarded")
+
 _DURATION = re.compile(r"\s*(\d+)\s*(s|m|h|d|w)\s*")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -56,7 +59,10 @@ def duration(text: str) -> timedelta:
         raise SettingsError(
             f"'{text}' is not a duration. Write a number and a unit, such as 90m, 24h, 7d."
         )
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except (OverflowError, ValueError):  # ValueError: more digits than Python reads
+        raise SettingsError(f"'{text[:40]}' is too long a duration. 3650d is ten years.") from None
 
 
 def moment(when: "str | date | datetime | None", now: datetime | None = None) -> datetime | None:
@@ -69,7 +75,12 @@ def moment(when: "str | date | datetime | None", now: datetime | None = None) ->
         return None
     if isinstance(when, str):
         if _DURATION.fullmatch(when):
-            return (now or datetime.now(UTC)) - duration(when)
+            try:
+                return (now or datetime.now(UTC)) - duration(when)
+            except OverflowError:
+                raise SettingsError(
+                    f"'{when}' ago is before the year 1. Leave it empty for no bound."
+                ) from None
         try:
             when = date.fromisoformat(when) if len(when) == 10 else datetime.fromisoformat(when)
         except ValueError:
@@ -77,13 +88,22 @@ def moment(when: "str | date | datetime | None", now: datetime | None = None) ->
                 f"'{when}' is no time. Write a duration back from now (7d, 24h), a date (2026-11-01, UTC)"
                 " or a time with its zone (2026-11-01T10:00:00Z)."
             ) from None
+    if not isinstance(when, date):
+        raise SettingsError(
+            f"{when!r} is no time. Write a duration back from now (7d, 24h), a date or a time with its zone."
+        )
     if not isinstance(when, datetime):
         return datetime(when.year, when.month, when.day, tzinfo=UTC)
     if when.tzinfo is None:
         raise SettingsError(
             f"{when.isoformat()} has no time zone. Add one: {when.isoformat()}Z for UTC."
         )
-    return when.astimezone(UTC)
+    try:
+        return when.astimezone(UTC)
+    except OverflowError:
+        raise SettingsError(
+            f"{when.isoformat()} is out of range. Leave it empty for no bound."
+        ) from None
 
 
 def words(value: "str | Iterable[str] | None") -> tuple[str, ...]:

@@ -13,10 +13,13 @@
 | DLQ_RULEBOOK | the path of rules that go before the built-in ones |
 | DLQ_ARM | a plan id, to let an unattended run of 40_replay send that very plan |
 | DLQ_OPERATOR | who acts, for the journal; default: the login name |
+| DLQ_REDACT_SALT | shared by a team, so that redacted values match between reports; default: a file in DLQ_HOME |
 """
 
+import contextlib
 import getpass
 import os
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -25,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 from dlqanalysis.errors import SettingsError, did_you_mean
-from dlqanalysis.model import duration
 
 SAFETY_GRADES = ("idempotent", "needs_key", "reconcile", "never")
 
@@ -72,7 +74,8 @@ class Profile:
                 raise SettingsError(
                     f"Profile {where}: '{name}' is unknown. {did_you_mean(name, known)}"
                 )
-        for name in ("affected", "notify"):
+            _check_type(name, data[name], where)
+        for name in _LISTS:
             if name in data:
                 data[name] = tuple(data[name])
         profile = cls(**data)
@@ -86,6 +89,27 @@ class Profile:
     def of(self, table: Mapping[str, str], task: str) -> str | None:
         """A task's entry, by its whole name or by its last part."""
         return table.get(task) or table.get(task.rpartition(".")[2])
+
+
+_LISTS = ("affected", "notify")
+
+
+def _check_type(name: str, value: Any, where: str | Path) -> None:
+    """Refuses an entry of another form than the profile has: text for a list, numbers for names."""
+    if name == "name":
+        good, form = isinstance(value, str), 'text: name = "shop"'
+    elif name in _LISTS:
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        form = f'a list of texts: {name} = ["..."]'
+    else:
+        good = isinstance(value, dict)
+        if name != "thresholds":
+            good = good and all(isinstance(item, str) for item in value.values())
+        form = f"a table, [{name}], with a line an entry" + (
+            "" if name == "thresholds" else " and text as its value"
+        )
+    if not good:
+        raise SettingsError(f"Profile {where}: '{name}' must be {form}.")
 
 
 @lru_cache(maxsize=8)
@@ -141,13 +165,47 @@ def url_of(name: str, part: str = "URL") -> str:
 def home() -> Path:
     """Where journal and snapshots are kept; made when missing, readable by its owner only."""
     path = Path(os.environ.get("DLQ_HOME") or Path.home() / ".local/share/dlqanalysis")
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SettingsError(
+            f"The folder {path} cannot be made: {error.strerror}. Set DLQ_HOME to a folder of your own."
+        ) from None
     return path
 
 
 def journal_url() -> str:
     """The journal's database."""
     return os.environ.get("DLQ_JOURNAL_URL") or f"sqlite:///{home() / 'dlq-journal.sqlite'}"
+
+
+def redact_salt() -> bytes:
+    """What pseudonyms are salted with: DLQ_REDACT_SALT, else a random file in DLQ_HOME, made once.
+
+    Without a salt a short hash of an e-mail address could be found by trying addresses.
+    """
+    if given := os.environ.get("DLQ_REDACT_SALT"):
+        return given.encode("utf-8", "surrogateescape")
+    path = home() / "redact-salt"
+    fresh = home() / f"redact-salt.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        if not path.exists():
+            fresh.touch(mode=0o600)
+            fresh.write_text(secrets.token_hex(16), encoding="ascii")
+            with contextlib.suppress(FileExistsError):  # another process was first: its salt holds
+                os.link(fresh, path)
+            fresh.unlink()
+        salt = path.read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"The redaction salt {path} cannot be read or made: {error.strerror}."
+            " Set DLQ_REDACT_SALT, or DLQ_HOME to a folder of your own."
+        ) from None
+    if len(salt) < 16:
+        raise SettingsError(
+            f"The redaction salt {path} is too short. Remove the file; it is made again."
+        )
+    return salt
 
 
 def operator() -> str:
@@ -173,6 +231,11 @@ def parse_rate(text: str | None) -> float:
         return 0.0
     number, _, unit = text.partition("/")
     try:
-        return float(number) / duration(f"1{unit.strip()}").total_seconds()
-    except (ValueError, SettingsError):
-        raise SettingsError(f"'{text}' is no rate. Write it as 5/s, 30/m or 500/h.") from None
+        rate = float(number) / {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit.strip()]
+    except (ValueError, KeyError):
+        rate = 0.0
+    if not 0 < rate < float("inf"):  # also refuses nan
+        raise SettingsError(
+            f"'{text}' is no rate. Write it as 5/s, 30/m or 500/h; leave it out for no limit."
+        )
+    return rate
