@@ -1,0 +1,170 @@
+"""Payload texts (JSON), read once for each distinct text and never evaluated."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+UNREADABLE = object()  #: stands for a text that is no JSON, or for no text
+_DEPTH, _FIELDS, _WIDTH = 4, 200, 120  # a hostile payload may be deep, wide or long
+
+
+def parsed(texts: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """For each row the number of its distinct text, and the value of each distinct text (or UNREADABLE)."""
+    codes, distinct = pd.factorize(texts, use_na_sentinel=True)
+    values = [value_of(text) for text in distinct]
+    missing = codes < 0
+    if missing.any():
+        codes = np.where(missing, len(values), codes)
+        values.append(UNREADABLE)
+    return codes, values
+
+
+def value_of(text: str) -> Any:
+    """What a JSON text says, or UNREADABLE.
+
+    >>> value_of('{"a": [1]}'), value_of("{'a': 1}") is UNREADABLE
+    ({'a': [1]}, True)
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return UNREADABLE
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, str]:
+    """Path -> text of the scalars in a payload; the length of each list; bounded in depth and number.
+
+    >>> flat({"tenant": {"id": 7}, "rows": [1, 2], "dry": True}, "kwargs")
+    {'kwargs.tenant.id': '7', 'kwargs.rows.length': '2', 'kwargs.dry': 'true'}
+    """
+    found: dict[str, str] = {}
+    for path, text in _walk(value, prefix, 0):
+        if len(found) >= _FIELDS:
+            break
+        found[path] = text
+    return found
+
+
+def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and depth < _DEPTH:
+        for name, inner in value.items():
+            yield from _walk(inner, f"{path}.{name[:_WIDTH]}" if path else name[:_WIDTH], depth + 1)
+    elif isinstance(value, list):
+        if depth == 0:  # positional arguments: each has a meaning of its own
+            for place, inner in enumerate(value[:20]):
+                yield from _walk(inner, f"{path}[{place}]", depth + 1)
+        else:
+            yield f"{path}.length", str(len(value))
+    elif not isinstance(value, dict):
+        yield path, scalar(value)[:_WIDTH]
+
+
+def scalar(value: Any) -> str:
+    """A JSON scalar as text: strings bare, the rest as JSON writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def lookup(value: Any, path: str) -> str | None:
+    """The scalar at a dotted path, or None where there is none; null and the empty text are none either.
+
+    >>> lookup({"user": {"id": 5}}, "user.id"), lookup({"user": None}, "user.id"), lookup([7], "0")
+    ('5', None, '7')
+    """
+    for step in path.split("."):
+        if isinstance(value, dict) and step in value:
+            value = value[step]
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    if value is None or value == "" or isinstance(value, dict | list):
+        return None
+    return scalar(value)
+
+
+def fields_at(texts: pd.Series, path: str) -> pd.Series:
+    """`lookup` for a column of JSON texts: the scalar at a path, as text; missing where there is none."""
+    import polars as pl
+
+    if not _PLAIN.fullmatch(path):
+        codes, values = parsed(texts)
+        found = [None if value is UNREADABLE else lookup(value, path) for value in values]
+        return pd.Series(np.array([*found, None], object)[codes], texts.index, dtype="str")
+    column = pl.from_arrow(
+        pa.chunked_array([texts.array.__arrow_array__()]).cast(pa.large_string())
+    )
+    step = f"[{path}]" if path.isdecimal() else f".{path}"
+    found = pd.Series(column.str.json_path_match(f"${step}").to_arrow(), texts.index, dtype="str")
+    # Numbers that passed through a double, and lists and objects, are read again: exactly.
+    odd = found.str.match(r"[\[{]|-0|[-0-9.]+e").fillna(False).to_numpy(bool)
+    if odd.any():
+        values = map(value_of, texts[odd])
+        exact = [None if value is UNREADABLE else lookup(value, path) for value in values]
+        found[odd] = np.array(exact, object)
+    return found.mask(found == "")
+
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*|[0-9]{1,4}")
+
+
+def same_content(texts: pd.Series) -> np.ndarray:
+    """A number for each row, equal where the JSON is equal apart from white space and the order of keys.
+
+    Rows without a text get -1; texts that are no JSON never equal another. Only texts that may equal another one are
+    parsed, so that a million distinct payloads cost no million objects.
+    """
+    codes, distinct = pd.factorize(texts, use_na_sentinel=True)
+    if not len(distinct):
+        return codes
+    sums = _order_free(distinct)
+    _, places, sizes = np.unique(sums, return_inverse=True, return_counts=True)
+    number = np.arange(len(distinct))
+    canonical: dict[str, int] = {}
+    for place in np.flatnonzero(sizes[places] > 1):
+        value = value_of(distinct[place])
+        if value is UNREADABLE:
+            number[place] = -1
+            continue
+        text = json.dumps(value, sort_keys=True)
+        number[place] = canonical.setdefault(text, int(place))
+    return np.where(codes < 0, -1, number[codes])
+
+
+_SPACE = np.isin(np.arange(256), [9, 10, 13, 32])
+_BREAK = np.isin(np.arange(256), [ord(c) for c in ",{}[]"])
+_RANDOM = np.random.default_rng(20240115)
+_LETTER = _RANDOM.integers(1, 2**63, 256, dtype=np.uint64) | np.uint64(1)
+_LETTER[_BREAK] = 0  # the first member follows a brace, the same member elsewhere a comma
+_PLACE = _RANDOM.integers(1, 2**63, 1024, dtype=np.uint64) | np.uint64(1)
+
+
+def _order_free(texts: pd.Index, at_once: int = 4_000_000) -> np.ndarray:
+    """A 64-bit sum for each text that no reordering of its members changes: a sieve, not a proof."""
+    array = pa.array(texts, pa.large_string())
+    ends = np.frombuffer(array.buffers()[1], np.int64)[: len(array) + 1]
+    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
+    sums = np.zeros(len(array), np.uint64)
+    start = 0
+    while start < len(array):
+        stop = max(start + 1, int(np.searchsorted(ends, ends[start] + at_once, "right")) - 1)
+        stop = min(stop, len(array))
+        owner = np.repeat(np.arange(start, stop), np.diff(ends[start : stop + 1]))
+        part = data[ends[start] : ends[stop]]
+        dense = ~_SPACE[part]
+        part, owner = part[dense], owner[dense]
+        if len(part):
+            opens = _BREAK[part] | np.diff(owner, prepend=-1).astype(bool)
+            heads = np.flatnonzero(opens)
+            place = np.arange(len(part)) - np.repeat(heads, np.diff(heads, append=len(part)))
+            token = np.add.reduceat(_LETTER[part] * _PLACE[place % 1024], heads)
+            token = (token ^ (token >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
+            token ^= token >> np.uint64(32)
+            first = np.flatnonzero(np.diff(owner[heads], prepend=-1))
+            sums[owner[heads][first]] = np.add.reduceat(token, first)
+        start = stop
+    return sums

@@ -1,0 +1,259 @@
+"""What failed together: the numbers are counted by hand here, and on a frame with nothing in it."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis import patterns
+from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.frame import empty, from_records
+
+START = datetime(2026, 11, 2, tzinfo=UTC)  # a Monday
+
+
+def failure(hours: float, group: str = "a", **more):
+    record = {
+        "failed_at": START + timedelta(hours=hours),
+        "task_name": "memos.generate",
+        "queue": "memos",
+        "exception_type": "TimeoutError",
+        "exception_message": group,
+    }
+    return record | more
+
+
+def grouped(records, **columns) -> pd.DataFrame:
+    failures = from_records(records)
+    return failures.assign(
+        fingerprint=failures["exception_message"], template=failures["exception_message"], **columns
+    )
+
+
+def series(per_day: list[int], group: str) -> list[dict]:
+    return [
+        failure(day * 24 + place * 24 / max(count, 1), group)
+        for day, count in enumerate(per_day)
+        for place in range(count)
+    ]
+
+
+#: ten days a list; the end of the frame is the newest failure of `clock`
+TRENDS = [
+    ("steady", [10] * 10),
+    ("rising", [10] * 9 + [60]),
+    ("falling", [60] * 9 + [10]),
+    ("stopped", [60] * 8 + [0, 0]),
+    ("new", [0] * 9 + [5]),
+    ("rare", [1, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+    ("steady", [4] * 9 + [8]),  # twice as many, which chance explains
+]
+
+
+@pytest.mark.parametrize(("word", "per_day"), TRENDS)
+def test_trend(word, per_day):
+    clock = [failure(hour, "clock") for hour in (0, 239.9)]
+    table = patterns.groups(grouped(series(per_day, "x") + clock)).set_index("fingerprint")
+    assert table.loc["x", "trend"] == word
+
+
+def test_a_frame_of_a_day_has_no_trend():
+    table = patterns.groups(grouped([failure(hour) for hour in range(20)]))
+    assert list(table["trend"]) == ["too short to say"]
+
+
+def test_groups_counts_first_last_and_sample():
+    failures = grouped(
+        [
+            failure(0, "a", queue="memos", failure_id="1", retries=3, max_retries=3),
+            failure(5, "a", queue="mails", failure_id="2", retries=1, max_retries=3),
+            failure(9, "a", queue="mails", failure_id="3", retries=3),
+            failure(2, "b", failure_id="4"),
+        ]
+    )
+    table = patterns.groups(failures)
+    first = table.iloc[0]
+    assert (first["fingerprint"], first["count"], first["share"]) == ("a", 3, 0.75)
+    assert first["first_failed"] == START and first["last_failed"] == START + timedelta(hours=9)
+    assert first["queues"] == "mails, memos"
+    assert first["exhausted"] == pytest.approx(2 / 3)
+    assert (first["source"], first["failure_id"]) == ("records", "3")
+    assert table.attrs["as_of"] == "2026-11-02 09:00Z"
+
+
+def test_groups_take_the_class_of_most_rows_and_its_reason():
+    failures = grouped([failure(hour, "a") for hour in range(4)])
+    failures = failures.assign(
+        failure_class=pd.Categorical(["transient", "transient", "transient", "data"]),
+        rule=pd.Categorical(["timeout", "timeout", "timeout", "deleted"]),
+        why=["later", "later", "the newest of its class", "gone"],
+    )
+    row = patterns.groups(failures).iloc[0]
+    assert (row["failure_class"], row["class_share"]) == ("transient", 0.75)
+    assert (row["rule"], row["why"]) == ("timeout", "the newest of its class")
+
+
+def test_groups_without_a_verdict_or_a_time():
+    row = patterns.groups(grouped([{"exception_message": "x"}])).iloc[0]
+    assert pd.isna(row["failure_class"]) and pd.isna(row["first_failed"])
+
+
+def test_groups_do_not_depend_on_the_order_of_rows():
+    failures = grouped(series([3, 5, 2], "a") + series([1, 1, 9], "b"))
+    shuffled = failures.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(patterns.groups(failures), patterns.groups(shuffled))
+
+
+def test_groups_ask_for_fingerprints():
+    with pytest.raises(SchemaError, match=r"dlq\.fingerprint"):
+        patterns.groups(empty())
+
+
+def test_counts_by_two_columns_is_the_failure_summary():
+    failures = from_records(
+        [
+            failure(0),
+            failure(1),
+            failure(3, exception_type="KeyError"),
+            failure(4, exception_type=None),
+        ]
+    )
+    table = patterns.counts(failures, ["task_name", "exception_type"])
+    assert list(table["count"]) == [2, 1, 1]
+    assert list(table["exception_type"].fillna("-")) == ["TimeoutError", "KeyError", "-"]
+    assert table.loc[0, "last_failed"] == START + timedelta(hours=1)
+
+
+def test_counts_name_a_close_column():
+    with pytest.raises(SchemaError, match="Did you mean 'exception_type'"):
+        patterns.counts(empty(), "exeption_type")
+
+
+def test_timeline_counts_every_interval_and_fills_the_empty_ones():
+    failures = from_records([failure(0), failure(0.5), failure(3.2), failure(3.3, queue="mails")])
+    line = patterns.timeline(failures, "1h", by="queue")
+    table = line.pivot(index="at", columns="queue", values="count")
+    assert list(table["memos"]) == [2, 0, 0, 1]
+    assert list(table["mails"]) == [0, 0, 0, 1]
+    assert str(line["at"].dtype) == "datetime64[us, UTC]"
+
+
+def test_timeline_weeks_begin_on_monday():
+    line = patterns.timeline(from_records([failure(0), failure(24 * 8)]), "1w", by=None)
+    assert list(line["at"].dt.day_name().unique()) == ["Monday"]
+    assert list(line["count"]) == [1, 1]
+
+
+def test_timeline_puts_the_rest_together_and_says_what_has_no_time():
+    records = [failure(hour, queue=f"q{hour % 5}") for hour in range(10)]
+    line = patterns.timeline(from_records([*records, {"queue": "q0"}]), "1d", by="queue", top=2)
+    assert dict(zip(line["queue"], line["count"], strict=True)) == {"q0": 2, "q1": 2, "other": 6}
+    assert line.attrs["undated"] == 1
+
+
+def test_timeline_refuses_a_million_intervals_and_names_a_step_that_works():
+    failures = from_records([failure(0), failure(24 * 365)])
+    with pytest.raises(SettingsError, match=r"every='(\w+)'.*Write every='1d'"):
+        patterns.timeline(failures, "1m", by=None)
+    assert len(patterns.timeline(failures, "1d", by=None)) == 366
+
+
+def test_timeline_by_class_wants_a_verdict():
+    with pytest.raises(SchemaError, match=r"dlq\.classify"):
+        patterns.timeline(empty())
+
+
+def test_exhausted_uses_three_where_no_maximum_is_known():
+    rows = [(3, 3), (2, 3), (3, None), (2, None), (None, 3), (5, 8)]
+    failures = from_records(
+        [failure(0, retries=r, max_retries=m, failure_id=f"{r}/{m}") for r, m in rows]
+    )
+    assert sorted(patterns.exhausted(failures)["failure_id"]) == ["3/3", "3/None"]
+
+
+def test_busiest_and_quiet():
+    failures = from_records([failure(h) for h in (0, 5.1, 5.2, 5.3, 5.4, 11)])
+    top = patterns.busiest(failures, n=1).iloc[0]
+    assert (top["at"], top["count"], top["task_name"]) == (
+        START + timedelta(hours=5), 4, "memos.generate",
+    )  # fmt: skip
+    gap = patterns.quiet(failures, n=1).iloc[0]
+    assert gap["length"] == pd.Timedelta(hours=5.6)
+
+
+def incident() -> pd.DataFrame:
+    """Group `a` is one tenant's, on one worker; everything else is spread evenly."""
+    rng = np.random.default_rng(7)
+    records = []
+    for number in range(400):
+        ours = number < 100
+        tenant = "acme" if ours and number % 10 else f"t{rng.integers(20)}"
+        payload = {"tenant": {"id": tenant}, "n": number}
+        if not ours:
+            payload["region"] = "eu"
+        worker = "w1" if ours else f"w{rng.integers(8)}"
+        records.append(failure(number % 24, "a" if ours else "b", kwargs=payload, worker=worker))
+    return grouped(records)
+
+
+def test_lift_finds_tenant_worker_and_the_field_that_is_missing():
+    table = patterns.lift(incident(), "a")
+    found = set(zip(table["field"], table["value"], strict=True))
+    assert found == {
+        ("kwargs.tenant.id", "acme"), ("worker", "w1"), ("kwargs.region", "(absent)"),
+    }  # fmt: skip
+    row = table[table["field"] == "kwargs.tenant.id"].iloc[0]
+    assert (row["inside"], row["outside"], row["inside_share"]) == (90, 0, 0.9)
+    assert row["at_least"] > 1
+
+
+def test_lift_takes_a_row_of_groups_or_a_mask():
+    failures = incident()
+    row = patterns.groups(failures).set_index("count", drop=False).loc[100]
+    mask = failures["fingerprint"] == "a"
+    for within in (row, mask):
+        pd.testing.assert_frame_equal(patterns.lift(failures, within), patterns.lift(failures, "a"))
+
+
+def test_lift_says_nothing_where_chance_explains_it():
+    rng = np.random.default_rng(3)
+    records = [
+        failure(
+            n % 24, "ab"[n % 2], worker=f"w{rng.integers(6)}", kwargs={"t": int(rng.integers(9))}
+        )
+        for n in range(600)
+    ]
+    assert patterns.lift(grouped(records), "a").query("field != 'hour'").empty
+
+
+def test_lift_needs_a_group_and_something_beside_it():
+    failures = incident()
+    with pytest.raises(SchemaError, match="No failure has the fingerprint"):
+        patterns.lift(failures, "zzz")
+    alone = failures[failures["fingerprint"] == "a"]
+    table = patterns.lift(alone, "a")
+    assert table.empty and "every row" in table.attrs["notes"][0]
+
+
+@pytest.mark.parametrize("verb", ["groups", "counts", "timeline", "exhausted", "busiest", "quiet"])
+def test_a_frame_without_rows_gives_a_table_without_rows(verb):
+    failures = grouped([failure(0)], failure_class=pd.Categorical(["data"]))
+    nothing = getattr(patterns, verb)(failures.iloc[:0])
+    something = getattr(patterns, verb)(failures)
+    assert len(nothing) == 0
+    assert list(nothing.columns) == list(something.columns)
+    assert dict(nothing.dtypes.astype(str)) == dict(something.dtypes.astype(str))
+
+
+def test_nothing_is_changed_in_the_frame_that_came_in():
+    failures = incident()
+    before = failures.copy(deep=True)
+    patterns.groups(failures), patterns.lift(failures, "a"), patterns.timeline(failures, by="queue")
+    pd.testing.assert_frame_equal(failures, before)
+
+
+def test_the_face_has_them():
+    for name in ("groups", "counts", "timeline", "exhausted", "lift"):
+        assert getattr(dlq, name) is getattr(patterns, name)
