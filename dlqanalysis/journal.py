@@ -165,7 +165,7 @@ class Journal:
         Gives failure_id -> the run that already holds it, for those that somebody else has; they are
         noted as skipped.
         """
-        insert = self._insert(CLAIMS).on_conflict_do_nothing()
+        insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(CLAIMS.c.run_id)
         taken: dict[str, str] = {}
         with self._begin() as db:
             events: list[tuple[str, str, Mapping[str, Any]]] = []
@@ -175,7 +175,7 @@ class Journal:
                     "failure_id": item.failure_id,
                     "generation": item.generation,
                 }
-                if db.execute(insert, {**key, "run_id": run_id}).rowcount == 1:
+                if db.scalar(insert, {**key, "run_id": run_id}) is not None:
                     events.append((item.failure_id, "sending", {}))
                     continue
                 where = [CLAIMS.c[name] == value for name, value in key.items()]

@@ -1,0 +1,109 @@
+"""A failed_tasks row as a Celery message (protocol 2), built by hand: no task code, no `send_task`.
+
+`send_task` declares queues with other arguments than the workers did (406 PRECONDITION_FAILED) and sends a
+falsy exchange to the default queue; a message to the default exchange with the queue's name does neither.
+The JSON text of the payload goes into the body as it is: a round trip through a parser would change it.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from socket import gethostname
+from typing import Any
+
+_NAMESPACE = uuid.UUID("6f1c9b52-6a0e-4c61-9a44-0d5b0b6f7b1e")
+_EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
+
+
+class NotReplayable(Exception):
+    """Why a row cannot be made into a message. Becomes a refused receipt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """What goes to the broker."""
+
+    id: str
+    queue: str
+    body: bytes
+    headers: Mapping[str, Any]
+    priority: int = 0
+    content_type: str = "application/json"
+    content_encoding: str = "utf-8"
+
+
+def new_id(table: str, failure_id: str, task_id: str) -> str:
+    """The id a failure runs under when it is replayed: the same from whoever computes it, so that two
+    operators cannot send it under two names and a doubt can be settled by looking it up."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join((table, failure_id, task_id))))
+
+
+def build(
+    *,
+    sent_id: str,
+    task_id: str,
+    task_name: str,
+    queue: str,
+    args: str | None,
+    kwargs: str | None,
+    run_id: str,
+    generation: int,
+    extra: Mapping[str, Any],
+) -> Message:
+    """The message of one row. `extra` holds what the table knows beyond it: headers, priority, body, ..."""
+    if not task_name:
+        raise NotReplayable("the row names no task")
+    if not queue:
+        raise NotReplayable("no queue is known: name one under [routes] in the profile")
+    known = extra.get("headers") or {}
+    known = json.loads(known) if isinstance(known, str) else known
+    args_text, kwargs_text = _json("args", args, "[]", list), _json("kwargs", kwargs, "{}", dict)
+    body = f"[{args_text}, {kwargs_text}, {_EMBED}]".encode()
+    if extra.get("body") and extra.get("content_type") == "application/json":
+        body = bytes(extra["body"])  # the message as it was, chain and callbacks included
+    headers = {
+        "lang": "py",
+        "task": task_name,
+        "id": sent_id,
+        "shadow": known.get("shadow"),
+        "eta": None,
+        "expires": None,  # the old one would make the worker discard the task silently
+        "group": known.get("group"),
+        "group_index": known.get("group_index"),
+        "retries": 0,  # the old count would fail it at its first error
+        "timelimit": known.get("timelimit") or [None, None],
+        "root_id": known.get("root_id") or task_id or sent_id,
+        "parent_id": known.get("parent_id"),
+        "argsrepr": args_text[:1024],
+        "kwargsrepr": kwargs_text[:1024],
+        "origin": f"dlqanalysis@{gethostname()}",
+        "ignore_result": bool(known.get("ignore_result")),
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        "dlqanalysis_replay_of": task_id,
+        "dlqanalysis_run": run_id,
+        "dlqanalysis_generation": generation,
+    }
+    priority = extra.get("priority")
+    return Message(
+        id=sent_id,
+        queue=queue,
+        body=body,
+        headers=headers,
+        priority=int(priority) if isinstance(priority, int) else 0,
+    )
+
+
+def _json(name: str, text: str | None, empty: str, kind: type) -> str:
+    """The text itself, once it is known that a worker can read it: one with a broken body dies of it."""
+    if text is None or not text.strip():
+        return empty
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotReplayable(f"{name} is no JSON ({type(error).__name__})") from None
+    if not isinstance(value, kind):
+        raise NotReplayable(f"{name} is a JSON {type(value).__name__}, not a {kind.__name__}")
+    return text
