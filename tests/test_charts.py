@@ -1,0 +1,184 @@
+"""Figures: what they count, what they say, and that hostile text stays text."""
+
+import html
+import json
+import re
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import plotly.io as pio
+import pytest
+
+from dlqanalysis import charts, patterns
+from dlqanalysis.errors import SchemaError
+from dlqanalysis.frame import from_records
+
+HOSTILE = "<a href='https://evil.example'>Click</a><script>window.__xss=1</script>\n$\\alpha$"
+CLASSES = ["transient", "permanent", "data", "unknown"]
+
+
+def failures(count: int = 60, hostile: bool = False) -> pd.DataFrame:
+    records = [
+        {
+            "failed_at": f"2026-11-{1 + n % 3:02d}T{n % 5:02d}:00:00Z",
+            "task_name": f"task{n % 4}{HOSTILE if hostile else ''}",
+            "queue": f"queue{n % 2}{HOSTILE if hostile else ''}",
+            "exception_type": f"Error{n % 3}{HOSTILE if hostile else ''}",
+            "exception_message": f"message {n % 7}{HOSTILE if hostile else ''}",
+            "failure_id": str(n),
+        }
+        for n in range(count)
+    ]
+    frame = from_records(records)
+    return frame.assign(
+        failure_class=pd.Categorical([CLASSES[int(n) % 4] for n in frame["failure_id"]], CLASSES),
+        fingerprint=frame["exception_message"],
+        template=frame["exception_message"],
+    )
+
+
+def run(**numbers):
+    return SimpleNamespace(summary=pd.DataFrame([numbers]))
+
+
+FIGURES = {
+    "timeline": charts.timeline,
+    "timeline by queue": lambda frame: charts.timeline(frame, "1d", by="queue"),
+    "by task": charts.by,
+    "by queue, without a verdict": lambda frame: charts.by(
+        frame.drop(columns="failure_class"), "queue"
+    ),
+    "matrix": charts.matrix,
+    "heatmap": charts.heatmap,
+    "pareto": lambda frame: charts.pareto(patterns.groups(frame)),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_says_its_finding_and_has_a_sane_height(name):
+    figure = FIGURES[name](failures())
+    assert re.search(r"\d", figure.layout.title.text), "a finding has a number"
+    plain = html.unescape(figure.layout.title.text.replace("<br>", " "))
+    assert plain in figure.layout.meta["alt"]
+    assert 100 <= figure.layout.height <= 700
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_escapes_what_it_shows(name):
+    drawn = json.loads(FIGURES[name](failures(hostile=True)).to_json())
+    drawn["layout"].pop("meta")  # plain text for a screen reader; the report escapes it
+    for text in strings(drawn):
+        assert not re.search(r"<(?!br>|extra></extra>|/extra>)", text), text
+        assert not re.search(r"\$.*\$", text), text
+        assert "\n" not in text
+
+
+def strings(part):
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for inner in part.values():
+            yield from strings(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from strings(inner)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_frame_without_rows_is_drawn_as_a_sentence(name):
+    figure = FIGURES[name](failures().iloc[:0])
+    assert figure.layout.title.text.startswith("Nothing to draw")
+    assert not figure.data
+
+
+def test_timeline_stacks_to_all_failures_and_names_the_peak():
+    frame = failures()
+    figure = charts.timeline(frame, "1d")
+    assert sum(sum(bar.y) for bar in figure.data) == len(frame)
+    assert [bar.name for bar in figure.data] == CLASSES
+    assert figure.layout.title.text.startswith("20 of 60 failures fell in the day of ")
+
+
+def test_timeline_says_what_it_leaves_out():
+    frame = pd.concat([failures(3), failures(4).iloc[3:].assign(failed_at=pd.NaT)])
+    frame = frame.astype({"failed_at": "datetime64[us, UTC]"})
+    assert "1 failures have no time" in charts.timeline(frame).layout.meta["alt"]
+
+
+def test_names_that_are_shortened_alike_stay_apart():
+    frame = failures(2)
+    long = ["a" * 60 + word + "b" * 60 for word in ("ONE", "TWO")]
+    frame = frame.assign(task_name=pd.Categorical(long))
+    figure = charts.by(frame)
+    assert list(figure.layout.yaxis.tickvals) == [0, 1]
+    assert len(set(figure.data[0].y)) == 2
+    assert all(len(text) < 50 for text in figure.layout.yaxis.ticktext)
+
+
+def test_by_puts_the_rest_together_and_loses_nothing():
+    frame = failures(60)
+    figure = charts.by(frame, "task_name", n=2)
+    assert figure.layout.yaxis.ticktext[-1].strip() == "2 others"
+    bars = [bar for bar in figure.data if bar.type == "bar"]
+    assert sum(sum(bar.x) for bar in bars) == 60
+
+
+def test_matrix_puts_the_rest_together_and_loses_nothing():
+    frame = failures(60)
+    figure = charts.matrix(frame, most=(2, 2))
+    assert sum(value**2 for line in figure.data[0].z for value in line) == pytest.approx(60)
+
+
+def test_pareto_names_the_few_that_make_most():
+    frame = failures(100)
+    sizes = [90, 5, 5]
+    frame = frame.assign(fingerprint=np.repeat(["g0", "g1", "g2"], sizes))
+    frame = frame.astype({"fingerprint": "str"})
+    assert charts.pareto(patterns.groups(frame)).layout.title.text.startswith(
+        "1 of 3 groups make 90% of 100 failures"
+    )
+    with pytest.raises(SchemaError, match=r"dlq\.groups"):
+        charts.pareto(frame.drop(columns="template"))
+
+
+def test_funnel_of_a_run_says_what_went_wrong():
+    figure = charts.funnel(
+        run(planned=10, sent=8, refused=1, skipped=0, uncertain=1, not_reached=0,
+            succeeded=6, failed_again=2, pending=0, unknown=0)
+    )  # fmt: skip
+    assert figure.layout.title.text == (
+        "8 of 10 planned were sent, 6 succeeded, 2 failed again, 1 uncertain, 1 refused"
+    )
+    assert "skipped" not in " ".join(figure.layout.yaxis.ticktext)
+
+
+def test_funnel_of_a_plan():
+    table = pd.DataFrame(
+        {"decision": ["goes", "stays"], "because": ["", "class is <b>"], "failures": [3, 9]}
+    )
+    figure = charts.funnel(SimpleNamespace(summary=table))
+    assert figure.layout.title.text == "3 of 12 failures go, 9 stay"
+    assert "class is &lt;b&gt;" in figure.layout.yaxis.ticktext[1]
+
+
+def test_no_renderer_has_the_button_that_uploads():
+    seen = 0
+    for name in pio.renderers:
+        config = getattr(pio.renderers[name], "config", None)
+        if config is not None:
+            assert config["showSendToCloud"] is False, name
+            seen += 1
+    assert seen >= 5
+
+
+def grey(colour: str) -> float:
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def test_classes_stay_apart_in_grey_and_without_colour():
+    shades = sorted(grey(colour) for colour in charts.COLOURS.values())
+    assert min(high - low for low, high in pairwise(shades)) > 0.1
+    assert len(set(charts.SHAPES.values())) == len(charts.SHAPES)
