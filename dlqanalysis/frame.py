@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -89,8 +91,7 @@ def from_arrow(table: pa.Table) -> pd.DataFrame:
             raise SchemaError(
                 f"Column '{name}' comes as {have.type} and cannot become {want}: {error}. Cast it first."
             ) from None
-    ordered = _sorted(pa.table(columns))
-    return _to_pandas(ordered)
+    return _to_pandas(in_order(pa.table(columns)))
 
 
 def _cast(name: str, have: pa.ChunkedArray, want: pa.DataType) -> pa.ChunkedArray:
@@ -124,17 +125,66 @@ def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.unify_dictionaries()
 
 
-def _sorted(table: pa.Table) -> pa.Table:
+def in_order(table: pa.Table) -> pa.Table:
+    """The rows by failed_at (unknown ones last), source, failure_id; the table itself when they are so already.
+
+    Times decide nearly always; texts are compared only among rows of the same microsecond.
+    """
     if table.num_rows < 2:
         return table
-    keys = table.select(["failed_at", "failure_id"])
-    if pc.count_distinct(table["source"].cast(pa.string())).as_py() > 1:
-        keys = keys.add_column(1, "source", table["source"].cast(pa.string()))
-    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
-    return table.take(order)
+    times = _moments(table)
+    order = None
+    if (times[1:] < times[:-1]).any():
+        order = np.argsort(times, kind="stable")
+        times = times[order]
+    same = times[1:] == times[:-1]
+    if same.any():
+        tied = np.append(same, False) | np.append(False, same)
+        rows = np.flatnonzero(tied)
+        where = rows if order is None else order[rows]
+        keys = pd.DataFrame({"time": times[rows]})
+        for name in ("source", "failure_id"):
+            if name in table.column_names:
+                text = table[name].take(pa.array(where))
+                keys[name] = pd.Series(text.cast(pa.large_string()).to_pandas(), dtype="str")
+        names = list(keys.columns)
+        sorting = keys.sort_values(names, kind="stable").index.to_numpy()
+        if (sorting != np.arange(len(sorting))).any():
+            order = np.arange(table.num_rows) if order is None else order
+            order[rows] = where[sorting]
+    if order is None:
+        return table
+    # 64-bit offsets: gathering more than 2 GB of text in one column overflows 32-bit ones
+    wide = [pa.field(f.name, _wide(f.type)) for f in table.schema]
+    return table.cast(pa.schema(wide)).take(pa.array(order))
+
+
+def _moments(table: pa.Table) -> npt.NDArray[np.int64]:
+    """failed_at as microseconds; an unknown time is later than any other."""
+    if "failed_at" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    times = table["failed_at"].cast(pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64())
+    return np.asarray(pc.fill_null(times, 2**63 - 1).to_numpy(), np.int64)
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    return {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}.get(kind, kind)
+
+
+def _narrow(column: pa.ChunkedArray, rows: int = 10_000) -> pa.ChunkedArray:
+    """Bytes with 32-bit offsets, in chunks short enough for them."""
+    if column.type == pa.binary():
+        return column
+    starts = range(0, len(column), rows)
+    chunks = [column.slice(start, rows).combine_chunks().cast(pa.binary()) for start in starts]
+    return pa.chunked_array(chunks, pa.binary())
+
+
+_STR = pd.StringDtype(na_value=np.nan)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    """Texts keep their Arrow buffers: no object per row."""
     frame = pd.DataFrame(index=pd.RangeIndex(table.num_rows))
     columns = {}
     for name, dtype in SCHEMA.items():
@@ -146,11 +196,11 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
         elif dtype == "Int32":
             columns[name] = column.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         elif dtype == _TEXT:
-            columns[name] = pd.Series(column.to_pandas(), dtype="str")
+            columns[name] = column.cast(pa.large_string()).to_pandas(types_mapper=lambda _: _STR)
         elif dtype == _TIME:
             columns[name] = column.to_pandas().astype(_TIME)
         else:
-            columns[name] = column.to_pandas(types_mapper=pd.ArrowDtype)
+            columns[name] = _narrow(column).to_pandas(types_mapper=pd.ArrowDtype)
     return frame.assign(**columns)
 
 

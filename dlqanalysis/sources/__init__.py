@@ -1,0 +1,227 @@
+"""Where dead letters are read, and the hands that may write: one line a system.
+
+A new system is one module here with `open_source(url, name)`, and one line in SYSTEMS.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dlqanalysis.errors import QueryError, SchemaError, SettingsError, did_you_mean
+from dlqanalysis.frame import COLUMNS, HEAVY, check, from_arrow, in_order
+from dlqanalysis.model import Selection, moment, words
+from dlqanalysis.profile import setting, url_of
+
+if TYPE_CHECKING:
+    from dlqanalysis.model import Hand, Source
+
+#: scheme of a URL -> module below this one
+SYSTEMS = {
+    "postgresql": "celery",
+    "postgres": "celery",
+    "postgresql+psycopg": "celery",
+    "celery+postgresql": "celery",
+    "admin+http": "admin_api",
+    "admin+https": "admin_api",
+}
+_AT_ONCE = 5_000  #: rows whose details are asked for in one statement
+
+
+def connect(name_or_url: "str | Path") -> "Source":
+    """A source that reads: from a name (DLQ_<NAME>_URL), a URL, or the path of an export or snapshot."""
+    place = str(name_or_url)
+    if _is_path(place):
+        from dlqanalysis.sources.export import open_source
+
+        return open_source(place)
+    url = url_of(place)
+    if _is_path(url):  # a name may stand for an export, too
+        from dlqanalysis.sources.export import open_source
+
+        return open_source(url)
+    return _module(url).open_source(url, _name(place, url))
+
+
+def connect_hand(name_or_url: str) -> "Hand":
+    """The hand that writes: from a name (DLQ_<NAME>_HAND_URL, else DLQ_<NAME>_URL) or a URL."""
+    if _is_path(name_or_url):
+        raise SettingsError(
+            f"{name_or_url} is an export: nothing can be replayed from it. Connect the hand to the system that"
+            " it came from."
+        )
+    url = setting(name_or_url, "HAND_URL") if "://" not in name_or_url else None
+    module = _module(url or url_of(name_or_url))
+    if module.__name__.endswith(".celery"):
+        from dlqanalysis.sources.celery.hand import CeleryHand
+
+        return CeleryHand.connect(name_or_url)
+    url = url or url_of(name_or_url)
+    return module.open_hand(url, _name(name_or_url, url))
+
+
+def load(
+    source: "Source | str | Path",
+    since: "str | date | datetime | None" = "7d",
+    until: "str | date | datetime | None" = None,
+    queue: "str | Iterable[str] | None" = None,
+    task: "str | Iterable[str] | None" = None,
+    exception: "str | Iterable[str] | None" = None,
+    status: "str | Iterable[str] | None" = "failed",
+    limit: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The failures of a source, as a failures frame; `attrs` say what was asked for and what to know of it.
+
+    `since` takes a duration (7d), a date, an aware time, or None for all; `task` and `exception` whole names
+    or their last part; `limit` keeps the newest. Tracebacks come for one representative of each task,
+    exception type, message skeleton and stack length; `columns=["traceback", "raw"]` asks for all of them.
+    """
+    if isinstance(source, str | Path):
+        source = connect(source)
+    asked = words(columns)
+    for name in asked:
+        if name not in COLUMNS:
+            raise SchemaError(f"'{name}' is no column of the frame. {did_you_mean(name, COLUMNS)}")
+    selection = Selection(
+        since=moment(since),
+        until=moment(until),
+        queue=words(queue),
+        task=words(task),
+        exception=words(exception),
+        status=words(status),
+        limit=_limit(limit),
+    )
+    if selection.since and selection.until and selection.since >= selection.until:
+        raise SettingsError(
+            f"since ({selection.since:%Y-%m-%d %H:%M}Z) is not before until"
+            f" ({selection.until:%Y-%m-%d %H:%M}Z). Nothing lies between: swap or widen them."
+        )
+    read = source.read(selection, asked)
+    notes = list(read.notes)
+    table = in_order(read.table)
+    tracebacks = "all" if "traceback" in table.column_names else "none"
+    if "traceback_bytes" in table.column_names:
+        if tracebacks == "none":
+            table, tracebacks = _with_representatives(source, table, notes), "representatives"
+        table = table.drop_columns("traceback_bytes")
+    failures = from_arrow(table)
+    failures.attrs = {
+        "selection": str(selection),
+        "narrows": selection.narrows,
+        "truncated": read.truncated,
+        "notes": notes,
+        "source": source.name,
+        "tracebacks": tracebacks,
+    }
+    return failures
+
+
+def details(source: "Source | str | Path", rows: pd.DataFrame) -> pd.DataFrame:
+    """These failures with traceback and raw as the source has them now; rows that are gone keep what they have."""
+    if isinstance(source, str | Path):
+        source = connect(source)
+    check(rows)
+    mine = (rows["source"] == source.name).to_numpy()
+    ids = rows.loc[mine, "failure_id"].tolist()
+    if ids and not mine.all():
+        raise SettingsError(
+            f"Some of these rows are not from {source.name}. Take one source at a time:"
+            f" rows[rows.source == '{source.name}']."
+        )
+    if len(rows) and not ids:
+        raise SettingsError(
+            f"These rows are from {rows['source'].iloc[0]}, not from {source.name}. Connect that one."
+        )
+    found = _fetched(source, ids, HEAVY)
+    place = pd.Index(found["failure_id"].to_pandas()).get_indexer(rows["failure_id"])
+    filled = rows.copy()
+    for name in HEAVY:
+        if name in found.column_names:
+            fresh = from_arrow(pa.table({name: found[name]}))[name].take(
+                np.where(place < 0, 0, place)
+            )
+            fresh = fresh.set_axis(rows.index) if len(found) else rows[name]
+            filled[name] = fresh.where((place >= 0) & fresh.notna().to_numpy(), rows[name])
+    gone = int((place < 0).sum())
+    notes = [*rows.attrs.get("notes", [])]
+    if gone:
+        notes.append(f"{gone:,} of these rows are no longer in {source.name}.")
+    filled.attrs = {**rows.attrs, "tracebacks": "all", "notes": notes}
+    return filled
+
+
+def show(source: "Source | str | Path", failure_id: Any) -> pd.Series:
+    """Everything a source has on one failure, field by field, traceback included."""
+    if isinstance(source, str | Path):
+        source = connect(source)
+    found = source.details([str(failure_id)], list(COLUMNS))
+    if not found.num_rows:
+        raise QueryError(
+            f"{source.name} has no failure '{failure_id}'. Take a failure_id from a loaded frame; it is not"
+            " the task's own id."
+        )
+    row = found.slice(0, 1).to_pylist()[0]
+    row = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+    return pd.Series(row, name=str(failure_id), dtype=object)
+
+
+def _with_representatives(source: "Source", table: pa.Table, notes: list[str]) -> pa.Table:
+    """The table with a traceback on one row of each kind."""
+    from dlqanalysis.sources._representatives import MOST, representatives
+
+    rows, groups = representatives(table)
+    if groups > MOST:
+        notes.append(
+            f"{groups:,} kinds of failures: tracebacks were fetched for the {MOST:,} most frequent ones."
+        )
+    ids = table["failure_id"].take(pa.array(rows)).to_pylist()
+    found = _fetched(source, ids, ["traceback"])
+    place = pd.Index(found["failure_id"].to_pandas()).get_indexer(pd.Index(ids))
+    where = np.full(table.num_rows, -1)
+    where[rows] = place
+    traces = found["traceback"].combine_chunks().take(pa.array(where, mask=where < 0))
+    return table.append_column("traceback", traces)
+
+
+def _fetched(source: "Source", ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    parts = [
+        source.details(ids[start : start + _AT_ONCE], columns)
+        for start in range(0, max(len(ids), 1), _AT_ONCE)
+    ]
+    return pa.concat_tables(parts)
+
+
+def _limit(limit: Any) -> int | None:
+    if limit is None:
+        return None
+    if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 1:
+        raise SettingsError(f"limit is {limit!r}. Give a whole number above 0, or None for all.")
+    return int(limit)
+
+
+def _is_path(place: str) -> bool:
+    if "://" in place:
+        return False
+    path = Path(place)
+    return path.suffix in (".parquet", ".jsonl", ".ndjson", ".csv") or len(path.parts) > 1
+
+
+def _name(place: str, url: str) -> str:
+    """The name that a place was given by; for a bare URL, its system's."""
+    return place if "://" not in place else SYSTEMS[url.partition("://")[0]].partition("_")[0]
+
+
+def _module(url: str) -> Any:
+    scheme = url.partition("://")[0].lower()
+    if scheme not in SYSTEMS:
+        raise SettingsError(
+            f"'{scheme}://' is no system that can be read yet. There are: {', '.join(SYSTEMS)}, and exports"
+            " (.parquet, .jsonl, .csv)."
+        )
+    return import_module(f"dlqanalysis.sources.{SYSTEMS[scheme]}")

@@ -101,6 +101,11 @@ class Address:
         port = f":{self.conninfo['port']}" if "port" in self.conninfo else ""
         return f"{host or 'the local server'}{port}/{self.conninfo.get('dbname', '')}"
 
+    @property
+    def name(self) -> str:
+        """System and place, for frames and plans; the same for source and hand."""
+        return f"celery:{self.schema}.{self.table}" if self.schema else f"celery:{self.table}"
+
     def session(self, read_only: bool = True) -> str:
         """libpq's connection string for one session, with the password: never show it."""
         from psycopg.conninfo import make_conninfo
@@ -148,6 +153,7 @@ class Address:
                     sentence.format(here=self, user=user, timeout=self.statement_timeout, me=self)
                 )
         secret = self.conninfo.get("password")
+        text = text.partition(" Query was: ")[0]
         text = text.replace(secret, "***") if secret else text
         return ConnectError(f"Postgres at {self} refused: {text[:300]}")
 

@@ -1,0 +1,99 @@
+"""Two roads from a statement to Arrow columns: ADBC (binary COPY, no object a row), and SQLAlchemy."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from dlqanalysis.frame import arrow_type
+from dlqanalysis.sources.celery.address import Address
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+_ROWS = 10_000  #: how many rows at a time on the slow road
+_EXTRA = {"traceback_bytes": pa.int32(), "args_lossy": pa.bool_(), "rows": pa.int64()}
+
+
+class NoRoad(Exception):
+    """ADBC is not there or cannot take this connection; SQLAlchemy may. Its text is for the reader."""
+
+
+def by_adbc(address: Address, statement: "sa.Select", settings: Mapping[str, str]) -> pa.Table:
+    """The statement's rows, streamed; columns of few words are encoded while the server goes on sending."""
+    try:
+        from adbc_driver_postgresql import dbapi
+    except (ImportError, OSError):
+        raise NoRoad("adbc-driver-postgresql cannot be imported.") from None
+    try:
+        connection = dbapi.connect(address.session())
+    except (dbapi.Error, OSError):  # psycopg could, or we were not here
+        raise NoRoad("ADBC could not connect.") from None
+    try:
+        with connection, connection.cursor() as cursor, ThreadPoolExecutor(1) as worker:
+            if settings:
+                sets = ", ".join(
+                    f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)"
+                    for n in range(len(settings))
+                )
+                cursor.execute(
+                    f"SELECT {sets}", [part for pair in settings.items() for part in pair]
+                )
+                cursor.fetchall()
+            cursor.execute(text_of(statement))
+            reader = cursor.fetch_record_batch()
+            parts = [worker.submit(_typed, batch) for batch in reader]
+            tables = [part.result() for part in parts]
+            return pa.concat_tables(tables or [_typed(reader.schema.empty_table())])
+    except (dbapi.Error, OSError, pa.ArrowException) as error:
+        raise address.trouble(error) from None
+
+
+def by_sqlalchemy(
+    connection: "sa.Connection", statement: "sa.Select", settings: Mapping[str, str]
+) -> pa.Table:
+    """The same rows and types through SQLAlchemy, some thousand at a time."""
+    import sqlalchemy as sa
+
+    if settings:
+        sets = [
+            sa.func.pg_catalog.set_config(name, value, True) for name, value in settings.items()
+        ]
+        connection.execute(sa.select(*sets)).all()
+    result = connection.execution_options(stream_results=True).execute(statement)
+    names = list(result.keys())
+    tables = []
+    for rows in result.partitions(_ROWS):
+        columns = zip(*rows, strict=True)
+        arrays = [
+            pa.array(column, _plain(name)) for name, column in zip(names, columns, strict=True)
+        ]
+        tables.append(_typed(pa.RecordBatch.from_arrays(arrays, names)))
+    none = pa.table({name: pa.array([], _plain(name)) for name in names})
+    return pa.concat_tables(tables or [_typed(none)]).unify_dictionaries()
+
+
+def text_of(statement: "sa.Select") -> str:
+    """The statement as SQL for a driver without SQLAlchemy: identifiers quoted, no values but our own."""
+    from sqlalchemy.dialects import postgresql
+
+    dialect = postgresql.dialect(paramstyle="named")  # the default style doubles every %
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+def _plain(name: str) -> pa.DataType:
+    kind = _EXTRA.get(name) or arrow_type(name)
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _typed(batch: Any) -> pa.Table:
+    """A batch in the frame's types; columns of few words as dictionaries."""
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        want = _EXTRA.get(name) or arrow_type(name)
+        if pa.types.is_dictionary(want):
+            columns[name] = column.cast(pa.string()).dictionary_encode()
+        else:
+            columns[name] = column if column.type == want else column.cast(want)
+    return pa.table(columns)
