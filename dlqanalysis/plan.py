@@ -245,7 +245,7 @@ def _because(
     ids = failures["failure_id"]
 
     def hold(where: pd.Series, text: "str | pd.Series") -> None:
-        open_ = where.fillna(False).astype(bool) & (because == "")
+        open_ = where.to_numpy(dtype=bool, na_value=False) & (because == "").to_numpy()
         because.loc[open_] = text.loc[open_].astype("str") if isinstance(text, pd.Series) else text
 
     state = failures["payload_state"].astype("str")
@@ -274,17 +274,20 @@ def _because(
         hold(ids.isin(rows["failure_id"]), f"duplicate by {word} (the oldest goes)")
     hold(generation > max_generations, f"came back after {max_generations} replays: quarantine it")
     task = failures["task_name"]
-    grades = {name: _grade(profile, str(name)) for name in task.cat.categories}
-    grade = task.astype("object").map(grades)
-    hold(grade == "never", "task is graded never in the profile")
+    graded: dict[str | None, list[str]] = {}
+    for name in task.cat.categories:
+        graded.setdefault(_grade(profile, str(name)), []).append(name)
+    templates = [n for n in task.cat.categories if profile.of(profile.keys, str(n)) is not None]
+    hold(task.isin(graded.get("never", [])), "task is graded never in the profile")
     hold(
-        (grade == "reconcile") & (effect != "not_done"),
+        task.isin(graded.get("reconcile", [])) & (effect != "not_done"),
         "task is graded reconcile: nobody has checked its side effect (effects=dlq.side_effects(...))",
     )
-    keyed = failures["idempotency_key"].notna() | task.astype("object").map(
-        {name: profile.of(profile.keys, str(name)) is not None for name in task.cat.categories}
-    ).fillna(False).astype(bool)
-    hold((grade == "needs_key") & ~keyed, "task is graded needs_key and has no idempotency key")
+    keyed = failures["idempotency_key"].notna() | task.isin(templates)
+    hold(
+        task.isin(graded.get("needs_key", [])) & ~keyed,
+        "task is graded needs_key and has no idempotency key",
+    )
     failure_class = failures["failure_class"].astype("str")
     hold(~failure_class.isin([str(name) for name in classes]), "class is " + failure_class)
     return because
@@ -316,7 +319,7 @@ def _warnings(
     if forced:
         yield f"failures that the rules call {', '.join(forced)} go too, because you named the class."
     if len(chosen):
-        tasks = chosen["task_name"].astype("str")
+        tasks = chosen["task_name"].astype("str").dropna()
         ungraded = sorted({name for name in tasks.unique() if _grade(profile, name) is None})
         if ungraded:
             count = int(tasks.isin(ungraded).sum())
