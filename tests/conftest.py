@@ -1,4 +1,5 @@
-"""Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`.
+"""Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
+`redis_shop`, `amqp_shop`.
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
 """
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 
 from dlqanalysis.demo import servers
+from dlqanalysis.demo.shop import DEAD_LETTERS, QUEUES
 from tests import services as _services
 
 _numbers = itertools.count()
@@ -99,3 +101,22 @@ def queue_name(request: pytest.FixtureRequest, token: str) -> Iterator[Callable[
     yield name
     if (real := os.environ.get("DLQ_TEST_AMQP_URL")) and "amqp_url" in request.fixturenames:
         _services.delete_amqp(real, made)
+
+
+@pytest.fixture
+def redis_shop(shop_url: str, redis_url: str, token: str) -> Iterator[_services.Shop]:
+    """The demo shop with a real worker on Redis."""
+    with _services.running_shop(redis_url, shop_url, f"{token}.") as shop:
+        yield shop
+
+
+@pytest.fixture
+def amqp_shop(
+    shop_url: str, amqp_url: str, queue_name: Callable[[str], str]
+) -> Iterator[_services.Shop]:
+    """The demo shop with a real worker on RabbitMQ; what it rejects goes to PREFIXqueue.dlq."""
+    for name in (*QUEUES, *(f"{queue}.dlq" for queue in QUEUES), DEAD_LETTERS):
+        queue_name(name)
+    prefix = queue_name("x").removesuffix("x")
+    with _services.running_shop(amqp_url, shop_url, prefix) as shop:
+        yield shop

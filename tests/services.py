@@ -5,8 +5,10 @@ What a test makes is its own and goes with it: a schema, a database number, a vh
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -16,7 +18,8 @@ import pytest
 import redis
 from psycopg import sql
 
-from dlqanalysis.demo import servers
+from dlqanalysis.demo import servers, shop, stage, world
+from dlqanalysis.demo.den import den
 from dlqanalysis.errors import DLQError
 
 
@@ -113,3 +116,47 @@ def delete_amqp(url: str, names: list[str]) -> None:
                 with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
                     getattr(channel, delete)(name)
                     channel.close()
+
+
+class Shop(NamedTuple):
+    """The demo shop with a real worker, on a broker and a schema of the test's own."""
+
+    broker: str
+    database: str
+    prefix: str  #: goes before the shop's queue names
+    world: Path
+
+    def send(self, task: str, **kwargs: Any) -> str:
+        """Enqueue a task as the shop would; gives its id."""
+        return shop.submit(self.broker, [(task, kwargs)], self.prefix)[0]
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database) as connection:
+            return connection.execute(statement).fetchall()
+
+    def wait_for(self, statement: str, value: Any, seconds: float = 30) -> None:
+        """Wait until a statement answers with this value."""
+        patient_until = time.monotonic() + seconds
+        while (now := self.rows(statement)[0][0]) != value:
+            assert time.monotonic() < patient_until, f"{statement}: {now!r}, not {value!r}"
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running_shop(broker: str, database: str, prefix: str) -> Iterator[Shop]:
+    """A worker, a mail provider and a world for the shop's tables in `database`."""
+    with den() as home:
+        state = home.path / "world.json"
+        world.write(state)
+        variables = {
+            "SHOP_BROKER_URL": broker,
+            "SHOP_DATABASE_URL": database,
+            "SHOP_MAIL_URL": stage.start_provider(home, state),
+            "SHOP_WORLD": str(state),
+            "SHOP_QUEUE_PREFIX": prefix,
+        }
+        running = Shop(broker, database, prefix, state)
+        if broker.startswith("amqp"):
+            shop.declare_dead_letters(broker, prefix)
+        stage.start_worker(home, variables, threads=4)
+        yield running

@@ -180,5 +180,4 @@ def test_the_shop_has_its_tables(shop_url):
         "task_executions",
         "properties",
         "communications",
-        "world",
     }

@@ -189,7 +189,7 @@ def rabbitmq(shared: Den | None = None) -> Iterator[Broker]:
                 )
             except httpx.TransportError:
                 return False
-            return alive.status_code == 200 and _listens(port)
+            return alive.status_code == 200 and listens(port)
 
         port = _started(home, "rabbitmq.log", "RabbitMQ", start, answers)
         yield Broker(
@@ -277,7 +277,7 @@ def _answers_postgres(url: str, password: str) -> Callable[[int], bool]:
     def answers(port: int) -> bool:
         import psycopg
 
-        if not _listens(port):
+        if not listens(port):
             return False
         try:
             psycopg.connect(url.format(password, port), connect_timeout=5).close()
@@ -288,7 +288,8 @@ def _answers_postgres(url: str, password: str) -> Callable[[int], bool]:
     return answers
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

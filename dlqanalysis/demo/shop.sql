@@ -6,7 +6,7 @@ create table failed_tasks (
     queue_name        text not null,
     args              jsonb,
     kwargs            jsonb,
-    payload           text,                 -- what the worker got, where it was no JSON: truncated, or not text
+    body              bytea,                -- the bytes of a payload that was no JSON, as they came
     exception_type    text not null,
     exception_message text not null default '',
     traceback         text,
@@ -63,9 +63,3 @@ create table communications (
 );
 create index communications_key on communications (idempotency_key);
 create index communications_property on communications (property_id, template_id);
-
--- The world around the shop: which providers are down, which bugs are mended.
-create table world (
-    name  text primary key,
-    state text not null
-);
