@@ -84,10 +84,10 @@ class Plan:
 
     def items(self) -> Iterator[Item]:
         """The chosen failures as the hand takes them, in order."""
-        names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "generation"]
-        for values in self.chosen[[*names, "fingerprint"]].itertuples(index=False):
-            row = values._asdict()
-            yield Item(**{n: int(v) if n == "generation" else _text(v) for n, v in row.items()})
+        texts = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint"]
+        for row in self.chosen[[*texts, "generation"]].to_dict("records"):
+            fields = {name: _text(row[name]) for name in texts}
+            yield Item(**fields, generation=int(row["generation"]))
 
     def _hash(self) -> str:
         digest = hashlib.sha256()
