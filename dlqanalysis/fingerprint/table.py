@@ -1,84 +1,166 @@
 r"""The placeholders, as one ordered table: what is a value becomes `<name>`, what is a code or a name stays.
 
-Regular expressions of the Rust crate `regex`: linear time, no look-around. `\b` is ASCII, so that a message means
-the same in every locale. The steps of SKELETON are cheap and run on every distinct message; REST runs on what they
-leave, so that equal skeletons always have equal templates.
+Regular expressions of the Rust crate `regex`: linear time, no look-around; ASCII classes, so that a message means
+the same in every locale. SKELETON is cheap and runs on every distinct message; REST runs on what it leaves, so
+that equal skeletons have equal templates. Between the steps a value is one mark, a control character; NAMES says
+how each is written in the end.
 """
 
+import re
 from dataclasses import dataclass
+
+from dlqanalysis.fingerprint.codes import CODES, HTTP, STATUS, B, X
 
 #: part of every fingerprint: raise it when a step changes what falls together
 ALGORITHM = "1"
 
+#: mark -> name
+NAMES = {
+    "\x01": "num",
+    "\x02": "uuid",
+    "\x03": "time",
+    "\x05": "url",
+    "\x06": "email",
+    "\x07": "path",
+    "\x0e": "host",
+    "\x0f": "id",
+    "\x10": "str",
+    "\x11": "user",
+    "\x12": "size",
+}
+NUM, UUID, TIME, URL, EMAIL, PATH, HOST, ID, STR, USER, SIZE = NAMES
+ANY = "".join(NAMES)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the table: what `pattern` finds becomes `into` ($1 is what was kept)."""
+    """One line of the table: what `pattern` finds becomes `into` ($1 is what stays)."""
 
     name: str
     pattern: str
     into: str
 
 
-B = r"(?-u:\b)"
-_X = "[0-9A-Fa-f]"
+def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
+    """Numbers that are neither code nor name. Without look-around a code is found and put back; a digit of it after
+    the mark tells it from a number that went: every digit is found by some line, so no other digit follows a mark."""
+    lines, names = "|".join(kept), []
+    while (new := re.sub(r"\(\?P<[d-g]>", f"(?P<at{len(names)}>", lines, count=1)) != lines:
+        lines, names = new, [*names, f"${{at{len(names)}}}"]
+    pattern = rf"(?P<before>{before})[0-9]+{B}|(?P<kept>{lines})|{gone}"
+    return Step("num", pattern, f"${{before}}${{kept}}{NUM}{''.join(names)}")
 
-# A number in code position: after a word that announces a code, or in the shape of one.
-_CODE = "|".join(
+
+BACK = Step("kept", rf"{NUM}[0-9]", "")
+
+W = "A-Za-z0-9_"
+D = "(?P<d>[0-9])"
+CLOCK = r"[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,:][0-9]{1,9})?"
+ZONE = rf"(?: ?Z{B}| ?[+-][0-9]{{2}}:?[0-9]{{2}}{B}| (?:UTC|GMT|[ECMP][SD]T|CES?T){B})?"
+DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
+MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+
+# A word that announces a value: the number after it is no code, whatever it looks like.
+MEASURES = (
+    r"(?i-u:(?:bar|zip|post|postal|key|country|area|promo|coupon|op|product|item)[ _-]?code|port|line|column|col|char"
+    r"|character|position|pos|offset|index|idx|row|length|len|size|count|total|width|height|id|pid|uid|gid|tid|attempt"
+    r"|retry|page|number|no|after|took|took about|in|of|at|limit|max|min|threshold|timeout|depth|level|batch|chunk|part"
+    r"|task|job|order|user|item|worker|process|session|thread|version|slot|shard|partition|amount|price|balance|age)"
+    r"""["']?(?: ?[:=#] ?| )[+-]?"""
+)
+NAMED = (  # a word that has its digits for a name: decided in REST
+    rf"{B}[A-Za-z]+_?{D}[0-9]?(?:_[A-Za-z]+)+{B}",  # address_2_line
+    rf"{B}[A-Za-z][A-Za-z_]*{D}[0-9]{{0,2}}{B}",  # address2, line_1, psycopg2, sha256
+)
+TIMES = "ms|msecs?|millis|milliseconds?|MILLISECONDS|us|microseconds?|ns|nanoseconds?|s|secs?|seconds?|SECONDS|m|mins?|minutes?|hrs?|hours?|h|days?|d|weeks?"
+SIZES = "[kKMGTP]i?[Bb]|[Bb]ytes?|[kMGT]bytes?|B"
+ANYWHERE = "|".join(
     (
-        r"(?i-u:(?:code|status|statuscode|status_code|errno|error|err|state|sqlstate|exit|signal|signum|msg|number"
-        r"|winerror|hresult|ntstatus|http|rc|ret|retval|returned|response|reply|reason|sqlcode|exited|with|got))"
-        r"[\"']?[ ]?[=:#\[(-]?[ ]?[\"'(-]?[0-9]{1,6}" + B,
-        r"HTTP/[0-9.]{1,3} [0-9]{3}",
-        r"(?i-u:error|code|exception|hresult|ntstatus|status|\()[ :=]{0,2}0x[0-9A-Fa-f]{8}" + B,
-        r"\([0-9]{3,5}, ",  # pymysql: (1213, 'Deadlock found ...')
-        rf"{B}[A-Z]{{2,8}}-?[0-9]{{4,6}}{B}",  # ORA-00060, AADSTS50011, TNS-12541
-        rf"{B}[A-Z][0-9]{{4,5}}{B}",  # E11000, P2002
-        rf"{B}[0-9]{{2}}[A-Z][0-9]{{2}}{B}|{B}[0-9][A-Z][0-9]{{3}}{B}",  # SQLSTATE 40P01, 0A000
-        rf"[\[(]?{B}[0-9]{{5}}[\]):]",  # [23505], (40001), 23505:
-        rf"{B}utf8mb[0-9]|{B}x86_64",
+        rf"0[xX]{X}+",
+        rf"{B}{X}{{8,}}{B}",
+        rf"@{X}{{5,8}}{B}|{B}[0-9]+[a-f]{X}{{3,}}{B}|{B}[a-f]+[0-9]{X}{{3,}}{B}",
+        r"[A-Za-z]{0,8}[0-9]+[A-Za-z]+[0-9][A-Za-z0-9]*",  # cus_Nf8sK2mVq after its prefix
+        r"[0-9]+(?:[.,][0-9]+)*",
     )
 )
 
 SKELETON = (
-    Step("uuid", rf"{_X}{{8}}-{_X}{{4}}-{_X}{{4}}-{_X}{{4}}-{_X}{{12}}", "<uuid>"),
+    Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}", UUID),
+    Step(
+        "host",
+        rf"{B}[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}(?::[0-9]{{1,5}})?{B}"
+        rf"|{B}(?:{X}{{1,4}}:){{5,}}{X}{{1,4}}{B}|{B}{X}{{1,4}}(?::{X}{{1,4}})*::(?:{X}{{1,4}}:)*{X}{{1,4}}{B}",
+        HOST,
+    ),
     Step(
         "time",
-        r"[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
-        r"(?: ?Z| ?[+-][0-9]{2}:?[0-9]{2}| UTC)?",
-        "<time>",
+        rf"[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}(?:(?:[T :_]|, )[0-9]{{1,2}}[:,][0-9]{{2}}(?:[:,][0-9]{{2}}(?:[.,][0-9]+)?)?{ZONE})?"
+        rf"|(?:{DAY},? )?{MONTH} +[0-9]{{1,2}},? (?:[0-9]{{4}},? )?{CLOCK}{ZONE}(?: [0-9]{{4}}{B})?"
+        rf"|(?:{DAY}, )?[0-9]{{1,2}} {MONTH} [0-9]{{4}} {CLOCK}{ZONE}"
+        rf"|{B}{CLOCK}{ZONE}",
+        TIME,
     ),
-    Step(
-        "ip",
-        rf"{B}[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}(?::[0-9]{{1,5}})?{B}",
-        "<ip>",
-    ),
-    Step(
-        "num",
-        rf"({_CODE})"
-        rf"|0x[0-9a-fA-F]+|{B}[0-9a-f]{{8,}}{B}|{B}[A-Za-z]*[0-9]+[A-Za-z]+[0-9][A-Za-z0-9]*"
-        r"|[0-9]+\.[0-9]{2,}|[0-9]{4,}",
-        "$1<num>",
-    ),
+    _numbers((*CODES, STATUS, *NAMED), MEASURES, ANYWHERE),
 )
-_P = r"(?:<(?:num|uuid|ip|time)>)"
+
+PART = f"[{W}{ANY}.~%+-]"  # what a path's or a host's part is made of
+LABEL = f"[{W}{ANY}-]+"
+TLD = "com|net|org|io|edu|gov|mil|cloud|internal|localdomain|arpa"
+PRIVATE = "local|dev|app|lan|corp|svc|info|biz|aws|test|example|tech|online|site|xyz|eu"
+COUNTRY = (
+    "ae|ar|au|bg|br|ca|ch|cl|cn|cz|de|dk|ee|es|fi|fr|gr|hk|hr|hu|ie|il|jp|kr|lt|lu|lv|mx|nl|nz|pt|ro|ru|se|sg|si"
+    "|sk|th|tr|tw|ua|uk|us|vn|za|om"
+)
+SCHEMA = (
+    "(?i-u:column|constraint|relation|table|index|field|attribute|argument|arguments|parameter|param|module|function"
+    "|method|key|task|class|type|property|variable|view|schema|collection|failed|identifier|member|label|option)"
+)
+WORDS = "(?i-u:utf8mb|utf|sha|md|base|int|uint|float|x|ipv|http|h|oauth|python|psycopg|boto|urllib|s|ec|k|log|mp|neo)"
+GLUED = (
+    rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?[{W}.]*[A-Za-z_]{D}[{W}.]*",
+    rf"[\"'`][{W}.$]*[A-Za-z_]{D}[{W}.$]*[\"'`]",
+    rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|must be|cannot be|can't be|may not)",
+    rf"{B}(?:{WORDS}){D}[{W}]*{B}",
+    rf"{B}[A-Z]{{1,3}}{D}[0-9]{{2,4}}{B}",
+    rf"(?i-u:code|error)[=: ]{{1,2}}[A-Z]{{1,3}}{D}[0-9]*{B}",
+)
+QUANTITY = f"[{NUM}{TIME}{SIZE}]"
 
 REST = (
-    Step("kept", r"([0-9])<num>", "$1"),
-    Step("url", rf"(?i-u:{B}[a-z][a-z0-9+.-]{{1,15}}://)(?:[^\s'\"<>)\]]|{_P})+", "<url>"),
-    Step("email", rf"(?:[\w.+%-]|{_P})+@(?:[\w-]|{_P})+(?:\.(?:[\w-]|{_P})+)+", "<email>"),
-    Step("path", rf"(^|[\s'\"(=:])/(?:[\w.@%+~-]|{_P})+(?:/(?:[\w.@%+~-]|{_P})*)+", "$1<path>"),
-    Step("host", r"(?i-u:host=)'[^']*'", "host=<host>"),
-    Step("port", r"(?i-u:\b(port[= ]|:))[0-9]{1,5}\b", "$1<num>"),
+    BACK,
+    Step("space", r"\s+", " "),
+    Step("url", rf"(?i-u:{B}[a-z][a-z0-9+.-]{{1,15}}://)[^\s'\"<>)\]}},;]+", URL),
+    Step("email", rf"[{W}{ANY}.+%-]+@{LABEL}(?:\.{LABEL})+", EMAIL),
     Step(
-        "line",
-        r"(?i-u:\b(line|column|char|position|index|offset|row|length|size|id|attempt|retry|after|took))([ =:]+)[0-9.]+\b",
-        "$1$2<num>",
+        "path",
+        rf"(^|[\s'\"(=:\[,<>])(?:[A-Za-z]:[\\/]{PART}[^\s'\"<>|,;)]*|~?/{PART}{{2,}}(?:/{PART}*)*|\.{{0,2}}(?:/{PART}+){{2,}}/?|\.{{1,2}}/{PART}+|(?:{PART}+/)+{PART}*\.[A-Za-z]{PART}*)(?:\?[^\s'\"<>]*)?(?::[0-9{NUM}]+){{0,2}}",
+        f"$1{PATH}",
     ),
+    Step("host", rf"(?i-u:((?:host|hostname|server|rhost|addr|address)=)['\"]?[{W}{ANY}.-]+['\"]?)", f"$1{HOST}"),
     Step(
-        "unit",
-        r"\b[0-9]+(?:\.[0-9]+)? ?(ms|s|sec|secs|seconds?|minutes?|hours?|bytes|[KMGT]i?B)\b",
-        "<num> $1",
+        "host",
+        rf"(?:{LABEL}(?:\.{LABEL})+:[0-9{NUM}]+|(?:(?:{LABEL}\.)+(?:{TLD})|(?:{LABEL}\.){{2,}}(?:{PRIVATE}|{COUNTRY}))(?::[0-9{NUM}]+)?)([^A-Za-z0-9.{ANY}]|\.(?:[^A-Za-z0-9{ANY}]|$)|$)",
+        f"{HOST}$1",
     ),
-    Step("twice", r"<num>(?:[\w.-]*<num>)+", "<num>"),
+    Step("host", rf"{HOST} ?\([^()\s]*\)", HOST),
+    Step("time", rf"(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", TIME),
+    Step("size", rf"(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", SIZE),
+    _numbers((*CODES, *HTTP, *NAMED), MEASURES, rf"{B}[0-9]+{B}"),
+    BACK,
+    _numbers((*CODES, *HTTP, *GLUED), MEASURES, r"[A-Za-z]*[0-9]+[A-Za-z]*"),
+    BACK,
+    Step("num", rf"[A-Za-z]+{NUM}[A-Za-z]*|{NUM}[A-Za-z]+", NUM),
+    Step("num", rf"([\s=:(\[,_\"'@#<>]|^)[-+]{NUM}", f"$1{NUM}"),
+    Step("num", rf"{NUM}(?:[.,/x_:-]?[-+]?{NUM})+", NUM),
+    Step("time", rf"{NUM} ?(?:{TIMES}){B}", TIME),
+    Step("size", rf"{NUM} ?(?:{SIZES}){B}", SIZE),
+    Step("time", rf"(?i-u:{B}(lifetime|elapsed|duration|uptime|ttl)([ :=]+)){NUM}", f"$1$2{TIME}"),
+    Step("size", rf"{SIZE} \({SIZE}\)", SIZE),
+    Step("time", rf"(\s)[<>~]=? ?([{TIME}{SIZE}])", "$1$2"),
+    Step("id", rf"[{W}.~#-]*[{ANY}][{W}.~#-]+[{ANY}][{W}.~#{ANY}-]*", ID),
+    Step("user", r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)", f"$1{USER}"),
+    Step("user", rf"(?i-u:({B}(?:for|users?) ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@{NUM}{EMAIL}{ID}-]+)( from {HOST}| \[)", f"$1{USER}$2"),
+    Step("list", rf"(?:[A-Za-z_-]*[{ANY}][ ,;]+){{2,}}[A-Za-z_-]*[{NUM}{ID}]", NUM),
+    Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
 )
+FINISH = tuple(Step(name, mark, f"<{name}>") for mark, name in NAMES.items())
