@@ -136,7 +136,8 @@ def start_worker(
     options = (
         f"--hostname {name}@shop --pool threads --concurrency {threads} --loglevel INFO".split()
     )
-    options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    # Not --without-heartbeat: on AMQP an idle worker would not wake up to see that it shall stop.
+    options += ["--without-gossip", "--without-mingle"]
     process = home.start(
         [sys.executable, "-m", "celery", "-A", "dlqanalysis.demo.shop", "worker", *options],
         log=log,
