@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.fingerprint.columns import SHOWN, distinct, run, texts
-from dlqanalysis.fingerprint.table import ALGORITHM, FINISH, REST, SKELETON
+from dlqanalysis.fingerprint.table import ALGORITHM, BACK, FINISH, NAME, REST, SKELETON
 
 __all__ = ["ALGORITHM", "fingerprint", "skeletons", "template"]
 
@@ -72,7 +72,11 @@ def _hashes(types: pl.Series, templates: pl.Series) -> pl.Series:
 
 
 def _templates(shapes: pl.Series) -> pl.Series:
-    return run(shapes.fill_null(""), REST + FINISH).str.slice(0, SHOWN).str.strip_chars()
+    shapes = shapes.fill_null("")
+    whole = run(shapes, (BACK,))
+    named = whole.str.contains(NAME)
+    finished = run(shapes, REST + FINISH)
+    return whole.zip_with(named, finished).str.slice(0, SHOWN).str.strip_chars()
 
 
 def _arrow(column: pd.Series) -> "pa.Array | pa.ChunkedArray":

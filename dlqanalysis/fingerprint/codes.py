@@ -24,7 +24,7 @@ CODES = (
     rf"HTTP/{D}[0-9.]{{0,2}}\\?\"? [0-9]{{3}}{B}",
     rf"Msg {D}[0-9]{{2,4}}{B}",
     rf"\((?P<d>0)x{X}{{8}}\)",
-    rf"""\(-?{D}[0-9]{{0,4}}, ?[b"'uN]""",  # pymysql: (1213, 'Deadlock found ...')
+    rf"""\(-?{D}[0-9]{{0,4}}, ?[b"'uN]{{1,2}}(?:[245]\.[0-9]\.[0-9]{{1,2}})?""",  # pymysql: (1213, 'Deadlock found ...')
     rf"{B}(?:[A-Z]{{2,8}}-|AADSTS|[A-Z]{{1,3}}){D}[0-9]{{3,5}}[A-Z]?{B}",  # ORA-00060, E11000, P2002, SQL0911N
     rf"{B}{D}[0-9][A-Z][0-9]{{2}}{B}",  # SQLSTATE 40P01
     rf"{B}{D}[A-Z][0-9]{{3}}{B}",  # 0A000
@@ -32,6 +32,9 @@ CODES = (
     rf"^{D}[0-9]{{4}}:",
     rf"{B}{D}[0-9]{{2}}[- ]#?[245]\.[0-9]{{1,3}}\.[0-9]{{1,3}}{B}",  # 550 5.1.1
     rf"[(#=]{D}\.[0-9]{{1,2}}\.[0-9]{{1,2}}{B}",  # dsn=5.1.1
+    rf"\] ?\[{D}[0-9]{{3,4}}\]",  # SQLSTATE[HY000] [2002]
+    rf"\(#{D}[0-9]{{0,5}}\)",  # Graph API
+    rf"(?i-u:varying|varchar|char|numeric|decimal)\({D}[0-9]*",
     rf"\({D}[0-9]{{2,4}}\) \(SQL",  # pyodbc
     rf"^{D}[0-9]? [A-Z_]{{5,}}:",  # 14 UNAVAILABLE:
     rf"{B}{D}[0-9]? (?:required |positional |keyword-only |keyword )+argument",
@@ -47,8 +50,9 @@ REASON = (
     "|Origin|Web|Connection|Network|Timeout|Unknown|Insufficient|Loop|Mis|I'm|Upgrade|Range|Expect|User|Syntax|Mail|mail"
     "|Temp|temp|Message|message|Relay|relay|Sender|sender|Recipient|recipient|Policy|Spam|Auth|auth)"
 )
+LOWER = "(?:page|not|bad|error|service|gateway|too|internal|forbidden|unauthor|client|server|response|from|status|rate|request|timeout|conflict|for)"
 HTTP = (
-    rf"^(?P<d>[45])[0-9]{{2}}{B}",
+    rf"^(?P<d>[45])[0-9]{{2}}(?:$|[:,.)]| [-(<A-Z]| {LOWER})",
     rf"{B}(?P<d>[45])[0-9]{{2}}:? {REASON}",
     r"""(?:^|[ '"])[\[(<](?P<d>[45])[0-9]{2}[)\]>]""",
     r": (?P<d>[45])[0-9]{2}[.!]?$",

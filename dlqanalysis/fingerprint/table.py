@@ -30,6 +30,7 @@ NAMES = {
 }
 NUM, UUID, TIME, URL, EMAIL, PATH, HOST, ID, STR, USER, SIZE = NAMES
 ANY = "".join(NAMES)
+SHIELD = "\x1d"  # stands before a name that no later step may touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
     lines, names = "|".join(kept), []
     while (new := re.sub(r"\(\?P<[d-g]>", f"(?P<at{len(names)}>", lines, count=1)) != lines:
         lines, names = new, [*names, f"${{at{len(names)}}}"]
-    pattern = rf"(?P<before>{before})[0-9]+{B}|(?P<kept>{lines})|{gone}"
+    pattern = rf"(?P<before>{before})[0-9]+(?:[.,][0-9]+)*{B}|(?P<kept>{lines})|{gone}"
     return Step("num", pattern, f"${{before}}${{kept}}{NUM}{''.join(names)}")
 
 
@@ -85,11 +86,11 @@ ANYWHERE = "|".join(
 )
 
 SKELETON = (
-    Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}", UUID),
+    Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}|{B}{X}{{32}}{B}", UUID),
     Step(
         "host",
         rf"{B}[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}(?::[0-9]{{1,5}})?{B}"
-        rf"|{B}(?:{X}{{1,4}}:){{5,}}{X}{{1,4}}{B}|{B}{X}{{1,4}}(?::{X}{{1,4}})*::(?:{X}{{1,4}}:)*{X}{{1,4}}{B}",
+        rf"|(?:\[::1?\]|::1{B})(?::[0-9]{{1,5}})?|{B}(?:{X}{{1,4}}:){{5,}}{X}{{1,4}}{B}|{B}{X}{{1,4}}(?::{X}{{1,4}})*::(?:{X}{{1,4}}:)*{X}{{1,4}}{B}",
         HOST,
     ),
     Step(
@@ -105,6 +106,7 @@ SKELETON = (
 
 PART = f"[{W}{ANY}.~%+-]"  # what a path's or a host's part is made of
 LABEL = f"[{W}{ANY}-]+"
+FILES = "png|jpe?g|gif|webp|svg|pdf|csv|tsv|xlsx?|docx?|pptx?|txt|log|json|xml|ya?ml|html?|zip|gz|tar|mp[34]|wav|mov|parquet|tmp|lock"
 TLD = "com|net|org|io|edu|gov|mil|cloud|internal|localdomain|arpa"
 PRIVATE = "local|dev|app|lan|corp|svc|info|biz|aws|test|example|tech|online|site|xyz|eu"
 COUNTRY = (
@@ -115,11 +117,17 @@ SCHEMA = (
     "(?i-u:column|constraint|relation|table|index|field|attribute|argument|arguments|parameter|param|module|function"
     "|method|key|task|class|type|property|variable|view|schema|collection|failed|identifier|member|label|option)"
 )
+NAMES_COME = rf"(?i-u:{SCHEMA}|template|modules|reading|named|entity|queue|exchange|keyword)(?: named| name|:|=| of type)?"
+VALUES_COME = (
+    r"(?i-u:duplicate entry|base [0-9\x01]+|to float|to int|to decimal|for type [a-z ]+|enum [a-z0-9_.\"]+|time data|input_value|value"
+    r"|literal|(?:for|user|role|username|login) user|invalid (?:date|email|uuid|url|choice|number|value|id|timestamp|format)|string):?"
+)
 WORDS = "(?i-u:utf8mb|utf|sha|md|base|int|uint|float|x|ipv|http|h|oauth|python|psycopg|boto|urllib|s|ec|k|log|mp|neo)"
 GLUED = (
-    rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?[{W}.]*[A-Za-z_]{D}[{W}.]*",
+    rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?{SHIELD}?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"[\"'`][{W}.$]*[A-Za-z_]{D}[{W}.$]*[\"'`]",
     rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|must be|cannot be|can't be|may not)",
+    rf"{SHIELD}[^\s\"'`)]*?{D}[^\s\"'`)]*",
     rf"{B}(?:{WORDS}){D}[{W}]*{B}",
     rf"{B}[A-Z]{{1,3}}{D}[0-9]{{2,4}}{B}",
     rf"(?i-u:code|error)[=: ]{{1,2}}[A-Z]{{1,3}}{D}[0-9]*{B}",
@@ -129,11 +137,16 @@ QUANTITY = f"[{NUM}{TIME}{SIZE}]"
 REST = (
     BACK,
     Step("space", r"\s+", " "),
+    Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", f"<sql>$1"),
+    Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
+    Step("key", r"(Key \([^()]+\)=)\(.*?\)( already| is not| is still| conflicts|$)", "$1<str>$2"),
+    Step("name", rf"({NAMES_COME} ?[\"'`(])", f"$1{SHIELD}"),
+    Step("value", rf"({VALUES_COME}[ :=]{{0,2}})(?:'[^'{SHIELD}]*'|\"[^\"{SHIELD}]*\")", f"$1{STR}"),
     Step("url", rf"(?i-u:{B}[a-z][a-z0-9+.-]{{1,15}}://)[^\s'\"<>)\]}},;]+", URL),
     Step("email", rf"[{W}{ANY}.+%-]+@{LABEL}(?:\.{LABEL})+", EMAIL),
     Step(
         "path",
-        rf"(^|[\s'\"(=:\[,<>])(?:[A-Za-z]:[\\/]{PART}[^\s'\"<>|,;)]*|~?/{PART}{{2,}}(?:/{PART}*)*|\.{{0,2}}(?:/{PART}+){{2,}}/?|\.{{1,2}}/{PART}+|(?:{PART}+/)+{PART}*\.[A-Za-z]{PART}*)(?:\?[^\s'\"<>]*)?(?::[0-9{NUM}]+){{0,2}}",
+        rf"(^|[\s'\"(=:\[,<>])(?:[A-Za-z]:[\\/]{PART}[^\s'\"<>|,;)]*|~?/{PART}{{2,}}(?:/{PART}*)*|\.{{0,2}}(?:/{PART}+){{2,}}/?|\.{{1,2}}/{PART}+|(?:{PART}+/)+{PART}*\.[A-Za-z]{PART}*|{PART}+\.(?:{FILES}))(?:\?[^\s'\"<>]*)?(?::[0-9{NUM}]+){{0,2}}",
         f"$1{PATH}",
     ),
     Step("host", rf"(?i-u:((?:host|hostname|server|rhost|addr|address)=)['\"]?[{W}{ANY}.-]+['\"]?)", f"$1{HOST}"),
@@ -142,6 +155,8 @@ REST = (
         rf"(?:{LABEL}(?:\.{LABEL})+:[0-9{NUM}]+|(?:(?:{LABEL}\.)+(?:{TLD})|(?:{LABEL}\.){{2,}}(?:{PRIVATE}|{COUNTRY}))(?::[0-9{NUM}]+)?)([^A-Za-z0-9.{ANY}]|\.(?:[^A-Za-z0-9{ANY}]|$)|$)",
         f"{HOST}$1",
     ),
+    Step("host", rf"(?i-u:localhost)(?::[0-9{NUM}]+)?", HOST),
+    Step("host", rf"(?i-u:((?:connect|connecting|connection|connected) to )){LABEL}:[0-9{NUM}]+", f"$1{HOST}"),
     Step("host", rf"{HOST} ?\([^()\s]*\)", HOST),
     Step("time", rf"(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", TIME),
     Step("size", rf"(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", SIZE),
@@ -163,4 +178,6 @@ REST = (
     Step("list", rf"(?:[A-Za-z_-]*[{ANY}][ ,;]+){{2,}}[A-Za-z_-]*[{NUM}{ID}]", NUM),
     Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
 )
-FINISH = tuple(Step(name, mark, f"<{name}>") for mark, name in NAMES.items())
+#: a message that is nothing but a name (a key, a class, a template's file) stays as it is
+NAME = r"^['\"]?\.{0,2}[A-Za-z_/][A-Za-z0-9_.$/-]*['\"]?$"
+FINISH = (Step("name", SHIELD, ""), *(Step(name, mark, f"<{name}>") for mark, name in NAMES.items()))
