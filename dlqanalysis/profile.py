@@ -11,6 +11,7 @@
 | DLQ_HOME | where journal and snapshots are kept; default: ~/.local/share/dlqanalysis |
 | DLQ_PROFILE | the profile's path |
 | DLQ_RULEBOOK | the path of rules that go before the built-in ones |
+| DLQ_QUERIES | a folder of *.sql whose named queries are added to ours |
 | DLQ_ARM | a plan id, to let an unattended run of 40_replay send that very plan |
 | DLQ_OPERATOR | who acts, for the journal; default: the login name |
 | DLQ_REDACT_SALT | shared by a team, so that redacted values match between reports; default: a file in DLQ_HOME |
@@ -172,6 +173,18 @@ def home() -> Path:
             f"The folder {path} cannot be made: {error.strerror}. Set DLQ_HOME to a folder of your own."
         ) from None
     return path
+
+
+def queries_folder() -> Path | None:
+    """The user's own folder of named queries."""
+    where = os.environ.get("DLQ_QUERIES")
+    if not where:
+        return None
+    if not Path(where).is_dir():
+        raise SettingsError(
+            f"DLQ_QUERIES names {where}, which is no folder. Check the path, or unset it."
+        )
+    return Path(where)
 
 
 def journal_url() -> str:

@@ -111,7 +111,7 @@ class Address:
         from psycopg.conninfo import make_conninfo
 
         milliseconds = int(duration(self.statement_timeout).total_seconds() * 1000)
-        settings = f"-c statement_timeout={milliseconds}"
+        settings = f"-c statement_timeout={milliseconds} -c TimeZone=UTC"  # naive times are UTC
         if read_only:
             settings += (
                 " -c default_transaction_read_only=on -c idle_in_transaction_session_timeout=60s"
@@ -134,7 +134,7 @@ class Address:
 
         return sa.create_engine(
             "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(self.session(read_only)),
+            creator=lambda: _readable(psycopg.connect(self.session(read_only)), read_only),
             poolclass=sa.pool.NullPool,
             hide_parameters=True,
         )
@@ -203,6 +203,30 @@ _TROUBLES: tuple[tuple[tuple[str, ...], Any, str], ...] = (
         "Postgres at {here} closed the connection. Try again when it is back.",
     ),
 )  # fmt: skip
+
+
+def _readable(connection: Any, read_only: bool) -> Any:
+    """A reader's connection gives JSON as its text, and no time for one that Python cannot hold (infinity)."""
+    from psycopg import DataError
+    from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+    from psycopg.types.string import TextLoader
+
+    if read_only:
+        for kind, loader in (
+            ("timestamptz", TimestamptzLoader), ("timestamp", TimestampLoader), ("date", DateLoader)
+        ):  # fmt: skip
+
+            class Finite(loader):  # type: ignore[valid-type, misc]
+                def load(self, data: Any) -> Any:
+                    try:
+                        return super().load(data)
+                    except DataError:
+                        return None
+
+            connection.adapters.register_loader(kind, Finite)
+        for kind in ("json", "jsonb"):
+            connection.adapters.register_loader(kind, TextLoader)
+    return connection
 
 
 def _pairs(option: str, text: str) -> dict[str, str]:

@@ -19,9 +19,11 @@ from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.sources.celery import stream
 from dlqanalysis.sources.celery.address import Address
+from dlqanalysis.sources.celery.ask import answer
 from dlqanalysis.sources.celery.table import Table, discover
 
 if TYPE_CHECKING:
+    import pandas as pd
     import sqlalchemy as sa
 
 _BETWEEN = "\x1f"  #: stands between the words of one setting; no name holds a unit separator
@@ -127,6 +129,11 @@ class CeleryTable:
             return pa.table({name: pa.array([], pa.string()) for name in names})
         statement = table.select_rows(names).where(column == sa.any_(wanted))
         return self._fetch(statement, {"dlq.ids": _BETWEEN.join(failure_ids)}, [])
+
+    def ask(self, sql: str, parameters: Mapping[str, Any]) -> "pd.DataFrame":
+        """The rows of a SELECT with `:name` parameters; it may call this table `failed_tasks` and its columns
+        by the runbook's names."""
+        return answer(self, sql, parameters)
 
     def _fetch(
         self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]

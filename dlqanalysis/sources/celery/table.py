@@ -165,6 +165,53 @@ class Table:
         return sa.select(*parts).select_from(self.clause)
 
 
+#: a column of the frame -> the runbook's name for it, and its SQL type where a table lacks it
+RUNBOOK = {
+    "task_id": ("task_id", "text"),
+    "task_name": ("task_name", "text"),
+    "queue": ("queue_name", "text"),
+    "args": ("args", "text"),
+    "kwargs": ("kwargs", "text"),
+    "exception_type": ("exception_type", "text"),
+    "exception_message": ("exception_message", "text"),
+    "traceback": ("traceback", "text"),
+    "retries": ("retries_attempted", "integer"),
+    "failed_at": ("failed_at", "timestamptz"),
+    "replayed_at": ("replayed_at", "timestamptz"),
+}
+
+
+def under_runbook_names(table: Table) -> "sa.Select":
+    """The table with the columns that runbook queries expect, and its other columns as they are.
+
+    Columns stay bare wherever they can, so that indexes go on serving.
+    """
+    import sqlalchemy as sa
+
+    clause = table.clause
+    parts: dict[str, sa.ColumnElement] = {"id": clause.c[table.columns["failure_id"].name]}
+    for column, (name, kind) in RUNBOOK.items():
+        if column not in table.columns:
+            parts[name] = sa.literal_column(f"CAST(NULL AS {kind})")
+            continue
+        have = table.columns[column]
+        value = clause.c[have.name]
+        if kind == "timestamptz" and have.type != "timestamptz":
+            value = sa.func.timezone("UTC", sa.cast(value, sa.TIMESTAMP))
+        elif kind == "text" and have.type not in (*_TEXT_TYPES, "json", "jsonb"):
+            value = sa.cast(value, sa.Text)
+        parts[name] = value
+    status = table.columns.get("status")
+    parts["status"] = (
+        sa.cast(clause.c[status.name], sa.Text) if status else sa.literal_column("'failed'")
+    )
+    for name in table.everything:
+        parts.setdefault(name, clause.c[name])
+    if "replayed_task_id" not in parts:
+        parts["replayed_task_id"] = sa.literal_column("CAST(NULL AS text)")
+    return sa.select(*(value.label(name) for name, value in parts.items())).select_from(clause)
+
+
 def discover(connection: "sa.Connection", address: "Address") -> Table:
     """The table at an address, with its columns understood; a clear error where one cannot be."""
     oid, schema, kind = _find(connection, address)

@@ -1,0 +1,42 @@
+-- How the system does around its failures.
+
+-- name: success_rate(since, task_name)
+-- Successes, failures and the share of successes a task, lately (default: 24 hours), the worst first.
+SELECT
+  task_name,
+  count(*) FILTER (WHERE status = 'success') AS successes,
+  count(*) FILTER (WHERE status = 'failed') AS failures,
+  round(
+    100.0 * count(*) FILTER (WHERE status = 'success')
+    / nullif(count(*) FILTER (WHERE status IN ('success', 'failed')), 0),
+    2
+  ) AS success_percent
+FROM task_executions
+WHERE created_at > coalesce(CAST(:since AS timestamptz), now() - interval '24 hours')
+  AND (CAST(:task_name AS text) IS NULL OR task_name = CAST(:task_name AS text))
+GROUP BY task_name
+ORDER BY success_percent NULLS FIRST, task_name;
+
+-- name: active_connections()
+-- Sessions of this database server by state, and the longest running statement: look before a bulk replay.
+SELECT
+  coalesce(state, 'background') AS state,
+  count(*) AS connections,
+  max(clock_timestamp() - query_start) FILTER (WHERE state = 'active') AS longest,
+  CAST(current_setting('max_connections') AS integer) AS allowed
+FROM pg_stat_activity
+WHERE pid <> pg_backend_pid()
+GROUP BY 1
+ORDER BY connections DESC, 1;
+
+-- name: waiting_locks()
+-- Sessions that wait for a lock, and who holds it.
+SELECT
+  waiting.pid,
+  waiting.usename AS who,
+  clock_timestamp() - waiting.query_start AS waits,
+  left(waiting.query, 200) AS statement,
+  pg_blocking_pids(waiting.pid) AS held_by
+FROM pg_stat_activity waiting
+WHERE cardinality(pg_blocking_pids(waiting.pid)) > 0
+ORDER BY waits DESC;
