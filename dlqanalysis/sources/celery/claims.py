@@ -56,6 +56,7 @@ class Claims:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self.name = address.name
         self._engine = sa.create_engine(
             "postgresql+psycopg://",
             creator=lambda: psycopg.connect(address.session(read_only=False)),

@@ -70,7 +70,7 @@ class CeleryHand:
     @property
     def name(self) -> str:
         """The same as the source's: `celery:<table>`."""
-        return f"celery:{self._claims.table.name}"
+        return self._claims.name
 
     def __repr__(self) -> str:
         return f"CeleryHand({self.name})"
