@@ -44,7 +44,7 @@ _FACE = {
     "settle": "replay",
     "cancel": "replay",
     "verify": "replay",
-    "Run": "replay",
+    "Run": "run",
     "check": "health",
     "snapshot": "archive",
     "profile": "profile",
@@ -71,7 +71,8 @@ if TYPE_CHECKING:
     from dlqanalysis.journal import Journal
     from dlqanalysis.plan import Plan, plan
     from dlqanalysis.profile import profile
-    from dlqanalysis.replay import Run, cancel, replay, resume, settle, verify
+    from dlqanalysis.replay import cancel, replay, resume, settle, verify
+    from dlqanalysis.run import Run
     from dlqanalysis.sources import connect, connect_hand, details, load, show
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     {"fingerprint", "payload", "redact"},
     {"contrast", "frame", "queries", "journal", "rules", "signals"},
     {"sources", "classify", "patterns", "duplicates", "archive", "notify"},
-    {"plan", "health", "charts"},
+    {"plan", "run", "health", "charts", "headline"},
     {"replay"},
     {"report"},
     {"demo", "extension"},

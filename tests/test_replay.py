@@ -15,7 +15,7 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.errors import NotConfirmed, RunError
 from dlqanalysis.model import Outcome, State
-from dlqanalysis.replay import Run
+from dlqanalysis.run import Run
 from dlqanalysis.sources.celery.hand import CeleryHand
 from tests.consumer import Consumer
 
