@@ -47,6 +47,7 @@ _FACE = {
     "Run": "run",
     "check": "health",
     "snapshot": "archive",
+    "redact_frame": "redact",
     "profile": "profile",
 }
 _MODULES = (

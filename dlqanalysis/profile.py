@@ -192,6 +192,19 @@ def journal_url() -> str:
     return os.environ.get("DLQ_JOURNAL_URL") or f"sqlite:///{home() / 'dlq-journal.sqlite'}"
 
 
+def notify_urls(profile: Profile) -> dict[str, str]:
+    """Variable -> the apprise URL it holds, for the channels that the profile names."""
+    urls = {}
+    for name in profile.notify:
+        if not (url := os.environ.get(name)):
+            raise SettingsError(
+                f"Profile '{profile.name}' sends to {name}, but that variable is not set."
+                " Set it to an apprise URL, or take it out of notify."
+            )
+        urls[name] = url
+    return urls
+
+
 def redact_salt() -> bytes:
     """What pseudonyms are salted with: DLQ_REDACT_SALT, else a random file in DLQ_HOME, made once.
 
