@@ -8,10 +8,13 @@ import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.fingerprint.columns import SHOWN, distinct, run, texts
-from dlqanalysis.fingerprint.table import ALGORITHM, BACK, FINISH, NAME, REST, SKELETON
+from dlqanalysis.fingerprint.columns import distinct, filled, run, shapes, texts
+from dlqanalysis.fingerprint.table import ALGORITHM, FINISH, NAME, REST
 
 __all__ = ["ALGORITHM", "fingerprint", "skeletons", "template"]
+
+
+SHOWN = 2_000  #: characters of a template
 
 
 def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
@@ -20,7 +23,7 @@ def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
     Equal skeletons have equal templates and hold the same codes, so one of each stands for all.
     """
     codes, values = distinct(texts(column))
-    return run(values, SKELETON).gather(codes).to_arrow().cast(pa.string())
+    return shapes(values).gather(codes).to_arrow().cast(pa.string())
 
 
 def template(text: str | None) -> str:
@@ -32,7 +35,7 @@ def template(text: str | None) -> str:
     if not text:
         return ""
     clean = str(text).encode("utf-8", "backslashreplace").decode()
-    return str(_templates(run(texts(pa.array([clean])), SKELETON))[0])
+    return str(_templates(shapes(texts(pa.array([clean]))))[0])
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
@@ -43,8 +46,8 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
                 f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
             )
     message_codes, messages = distinct(texts(_arrow(failures["exception_message"])))
-    shape_codes, shapes = distinct(run(messages, SKELETON))
-    template_codes, templates = distinct(_templates(shapes))
+    shape_codes, skeleton = distinct(shapes(messages))
+    template_codes, templates = distinct(_templates(skeleton))
     type_codes, types = distinct(texts(_arrow(failures["exception_type"])))
     row_template = template_codes[shape_codes[message_codes]]
     pairs, where = _pairs(type_codes, row_template, len(templates))
@@ -71,11 +74,10 @@ def _hashes(types: pl.Series, templates: pl.Series) -> pl.Series:
     return pl.Series("text", digests, dtype=pl.String)
 
 
-def _templates(shapes: pl.Series) -> pl.Series:
-    shapes = shapes.fill_null("")
-    whole = run(shapes, (BACK,))
+def _templates(skeletons: pl.Series) -> pl.Series:
+    whole = filled(skeletons.fill_null(""))
     named = whole.str.contains(NAME)
-    finished = run(shapes, REST + FINISH)
+    finished = run(whole, REST + FINISH)
     return whole.zip_with(named, finished).str.slice(0, SHOWN).str.strip_chars()
 
 

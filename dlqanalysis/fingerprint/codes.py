@@ -42,7 +42,7 @@ CODES = (
     rf"\({D}[0-9]? given\)",
     rf"exactly {D}[0-9]?{B}",
 )
-STATUS = rf"{B}(?P<d>[1-5])[0-9]{{2}}{B}"  # may be an HTTP status: decided in REST
+STATUS = r"""(?:^|[\s(\[{=:"'<>,|])(?P<d>[45])[0-9]{2}(?-u:\b)"""  # may be an HTTP status: decided in table.REST
 
 REASON = (
     "(?:[Cc]lient [Ee]rr|[Ss]erver [Ee]rr|Bad|Unauth|Payment|Forbid|Not|Method|Prox|Request|Conflict|Gone|Length|Precond"

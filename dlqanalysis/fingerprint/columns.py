@@ -9,16 +9,29 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dlqanalysis.fingerprint.table import Step
+from dlqanalysis.fingerprint.table import (
+    CODE,
+    CODES_FOLLOW,
+    GONE,
+    KEPT,
+    MARKED,
+    NUM,
+    PLAIN,
+    SKELETON,
+    UNPRINTABLE,
+    Step,
+)
 
 LONGEST = 8_000  #: characters of a message that are looked at
-SHOWN = 2_000  #: characters of a template
 _THREADS = min(4, os.cpu_count() or 1)
-_SPLIT = 50_000  # rows below which a second thread costs more than it gives
+_SPLIT = 20_000  # rows below which a second thread costs more than it gives
+
+Codes = npt.NDArray[np.int64]
 
 
-def texts(column: pa.Array | pa.ChunkedArray) -> pl.Series:
+def texts(column: "pa.Array | pa.ChunkedArray") -> pl.Series:
     """An Arrow text column (plain or dictionary-encoded) as a polars one, cut at LONGEST."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
@@ -28,10 +41,9 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pl.Series:
     return series.str.slice(0, LONGEST) if (series.str.len_bytes().max() or 0) > LONGEST else series
 
 
-def distinct(series: pl.Series) -> tuple[npt.NDArray[np.int64], pl.Series]:
+def distinct(series: pl.Series) -> tuple[Codes, pl.Series]:
     """A code for each row, and the distinct values that the codes point at."""
-    hashed = series.hash().to_numpy()
-    codes, values = pd.factorize(hashed)
+    codes, values = pd.factorize(series.hash().to_numpy())
     first = np.empty(len(values), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     unique = series.gather(first)
@@ -46,13 +58,67 @@ def run(series: pl.Series, steps: Sequence[Step]) -> pl.Series:
     expression = pl.col("text")
     for step in steps:
         expression = expression.str.replace_all(step.pattern, step.into)
+    return _threaded(series, lambda part: part.to_frame("text").select(expression)["text"])
 
-    def part(piece: pl.Series) -> pl.Series:
-        return piece.to_frame("text").select(expression)["text"]
 
+def shapes(series: pl.Series) -> pl.Series:
+    """The skeletons of distinct texts: numbers gone, codes taken out and put behind the text, in order.
+
+    No step captures: with captures the same pass takes ten times as long.
+    """
+    return _threaded(series, _shapes)
+
+
+def _shapes(series: pl.Series) -> pl.Series:
+    if series.str.contains(UNPRINTABLE).any():
+        series = series.str.replace_all(UNPRINTABLE, " ")
+    if series.str.contains(PLAIN).any():  # a template, read again
+        series = run(series, MARKED)
+    named = pl.col("text")
+    for step in SKELETON:
+        named = named.str.replace_all(step.pattern, step.into)
+    frame = series.to_frame("text").select(named)
+    frame = frame.with_columns(shape=pl.col("text").str.replace_all(KEPT, CODE))
+    frame = frame.with_columns(shape=pl.col("shape").str.replace_all(GONE, NUM))
+    with_codes = pl.col("shape").str.contains(CODE, literal=True)
+    codes = pl.col("text").str.extract_all(KEPT).list.join(CODE)
+    held = frame.with_row_index("row").filter(with_codes)
+    held = held.select("row", shape=pl.col("shape") + CODES_FOLLOW + codes)
+    return frame["shape"].scatter(held["row"], held["shape"]) if len(held) else frame["shape"]
+
+
+def filled(skeletons: pl.Series) -> pl.Series:
+    """Skeletons with their codes put back in place."""
+    parts = skeletons.str.split_exact(CODES_FOLLOW, 1).struct.unnest()
+    has = parts["field_1"].is_not_null()
+    if not has.any():
+        return skeletons
+    rows = has.arg_true()
+    text = pc.split_pattern(parts["field_0"].gather(rows).to_arrow(), CODE)
+    code = pc.split_pattern(parts["field_1"].gather(rows).to_arrow(), CODE)
+    return skeletons.clone().scatter(rows, _woven(text, code))
+
+
+def _woven(text: pa.LargeListArray, code: pa.LargeListArray) -> pl.Series:
+    """text[0] + code[0] + text[1] + ... for each row; a row has one text more than codes."""
+    sizes = pc.list_value_length(code).to_numpy().astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(2 * sizes + 1)])
+    order = np.empty(offsets[-1], dtype=np.int64)
+    is_code = np.zeros(offsets[-1], dtype=bool)
+    inside = np.arange(offsets[-1]) - np.repeat(offsets[:-1], 2 * sizes + 1)
+    is_code[inside % 2 == 1] = True
+    pieces, codes = text.flatten(), code.flatten()
+    order[~is_code] = np.arange(len(pieces))
+    order[is_code] = len(pieces) + np.arange(len(codes))
+    values = pa.concat_arrays([pieces, codes]).take(pa.array(order))
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), values)
+    return pl.Series("text", pl.from_arrow(lists)).list.join("")
+
+
+def _threaded(series: pl.Series, work) -> pl.Series:  # type: ignore[no-untyped-def]
     if len(series) < _SPLIT or _THREADS == 1:
-        return part(series)
+        return work(series)
     size = -(-len(series) // _THREADS)
     pieces = [series.slice(start, size) for start in range(0, len(series), size)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return pl.concat(list(pool.map(part, pieces)), rechunk=True)
+        return pl.concat(list(pool.map(work, pieces)), rechunk=True)

@@ -30,6 +30,8 @@ NAMES = {
 }
 NUM, UUID, TIME, URL, EMAIL, PATH, HOST, ID, STR, USER, SIZE = NAMES
 ANY = "".join(NAMES)
+CODE = "\x1f"  # a code's place in a skeleton; the codes follow the text after CODES_FOLLOW
+CODES_FOLLOW = "\x1e"
 SHIELD = "\x1d"  # stands before a name that no later step may touch
 
 
@@ -40,16 +42,6 @@ class Step:
     name: str
     pattern: str
     into: str
-
-
-def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
-    """Numbers that are neither code nor name. Without look-around a code is found and put back; a digit of it after
-    the mark tells it from a number that went: every digit is found by some line, so no other digit follows a mark."""
-    lines, names = "|".join(kept), []
-    while (new := re.sub(r"\(\?P<[d-g]>", f"(?P<at{len(names)}>", lines, count=1)) != lines:
-        lines, names = new, [*names, f"${{at{len(names)}}}"]
-    pattern = rf"(?P<before>{before})[0-9]+(?:[.,][0-9]+)*{B}|(?P<kept>{lines})|{gone}"
-    return Step("num", pattern, f"${{before}}${{kept}}{NUM}{''.join(names)}")
 
 
 BACK = Step("kept", rf"{NUM}[0-9]", "")
@@ -75,6 +67,10 @@ NAMED = (  # a word that has its digits for a name: decided in REST
 )
 TIMES = "ms|msecs?|millis|milliseconds?|MILLISECONDS|us|microseconds?|ns|nanoseconds?|s|secs?|seconds?|SECONDS|m|mins?|minutes?|hrs?|hours?|h|days?|d|weeks?"
 SIZES = "[kKMGTP]i?[Bb]|[Bb]ytes?|[kMGT]bytes?|B"
+OPAQUE = (  # ids of Stripe, OpenAI, Slack, GitHub: a kind, then letters of both cases and digits
+    r"(?:cus|pi|ch|req|sub|in|evt|pm|src|tok|acct|price|prod|cs|seti|re|po|tr|txn|card|ba|si|ii|org|msg|run|thread|asst|file"
+    r"|batch|call|key|whsec|(?:sk|pk|rk)_(?:live|test)|gh[opsu]|xox[abp])[_-][a-z]*[A-Z0-9][A-Za-z0-9]{4,}"
+)
 ANYWHERE = "|".join(
     (
         rf"0[xX]{X}+",
@@ -84,6 +80,20 @@ ANYWHERE = "|".join(
         r"[0-9]+(?:[.,][0-9]+)*",
     )
 )
+
+def _plain(pattern: str) -> str:
+    return re.sub(r"\(\?P<[d-g]>", "(?:", pattern)
+
+
+def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
+    """Numbers that are neither code nor name. Without look-around a code is found and put back; a digit of it after
+    the mark tells it from a number that went: every digit is found by some line, so no other digit follows a mark."""
+    lines, names = "|".join(kept), []
+    while (new := re.sub(r"\(\?P<[d-g]>", f"(?P<at{len(names)}>", lines, count=1)) != lines:
+        lines, names = new, [*names, f"${{at{len(names)}}}"]
+    pattern = rf"(?P<before>{before})[0-9]+(?:[.,][0-9]+)*{B}|(?P<kept>{lines})|{gone}"
+    return Step("num", pattern, f"${{before}}${{kept}}{NUM}{''.join(names)}")
+
 
 SKELETON = (
     Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}|{B}{X}{{32}}{B}", UUID),
@@ -101,8 +111,13 @@ SKELETON = (
         rf"|{B}{CLOCK}{ZONE}",
         TIME,
     ),
-    _numbers((*CODES, STATUS, *NAMED), MEASURES, ANYWHERE),
 )
+
+KEPT = _plain("|".join((*CODES, STATUS, *NAMED)))
+GONE = rf"{OPAQUE}|{ANYWHERE}"
+UNPRINTABLE = r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]"
+PLAIN = f"<(?:{'|'.join(NAMES.values())})>"
+MARKED = tuple(Step(name, f"<{name}>", mark) for mark, name in NAMES.items())
 
 PART = f"[{W}{ANY}.~%+-]"  # what a path's or a host's part is made of
 LABEL = f"[{W}{ANY}-]+"
@@ -135,7 +150,7 @@ GLUED = (
 QUANTITY = f"[{NUM}{TIME}{SIZE}]"
 
 REST = (
-    BACK,
+    Step("num", rf"{B}[0-9]+[.,]{NUM}", NUM),
     Step("space", r"\s+", " "),
     Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", f"<sql>$1"),
     Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
