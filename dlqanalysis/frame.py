@@ -192,7 +192,9 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
         if dtype == _CATEGORY:
             series = column.to_pandas()
             known = pd.Index(series.cat.categories, dtype="str")  # also when there are none
-            columns[name] = series.cat.rename_categories(known)
+            # sorted, so that the same failures make the same frame in whatever order they came
+            in_abc = pd.Index(sorted(known), dtype="str")
+            columns[name] = series.cat.rename_categories(known).cat.reorder_categories(in_abc)
         elif dtype == "Int32":
             columns[name] = column.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
         elif dtype == _TEXT:

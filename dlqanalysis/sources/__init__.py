@@ -105,7 +105,10 @@ def load(
     read = source.read(selection, asked)
     notes = list(read.notes)
     table = in_order(read.table)
-    tracebacks = "all" if "traceback" in table.column_names else "none"
+    # a source that brings tracebacks unasked has them all, but for a snapshot of a frame that did not
+    tracebacks = (
+        getattr(source, "tracebacks", "all") if "traceback" in table.column_names else "none"
+    )
     if "traceback_bytes" in table.column_names:
         if tracebacks == "none":
             table, tracebacks = _with_representatives(source, table, notes), "representatives"
@@ -127,7 +130,9 @@ def details(source: "Source | str | Path", rows: pd.DataFrame) -> pd.DataFrame:
     if isinstance(source, str | Path):
         source = connect(source)
     check(rows)
-    mine = (rows["source"] == source.name).to_numpy()
+    mine = (
+        rows["source"].isin(getattr(source, "names", {source.name})).to_numpy()
+    )  # a file may hold several
     ids = rows.loc[mine, "failure_id"].tolist()
     if ids and not mine.all():
         raise SettingsError(
