@@ -3,7 +3,6 @@
 The only module that calls a hand. planned = sent + refused + skipped + uncertain + not reached, always.
 """
 
-import hashlib
 import signal
 import sys
 import threading
@@ -12,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -81,15 +79,9 @@ def replay(
     _checked(options)
     items = list(plan.items())
     findings = _ready(to, items)
+    kept = _snapshot(to, items, plan.id)
     run_id = journal.start(plan, options)
-    kept, digest = _snapshot(to, items, run_id)
-    journal.record(
-        run_id,
-        [
-            ("", "preflight", _told(findings)),
-            ("", "snapshot", {"file": kept.name, "sha256": digest}),
-        ],
-    )
+    journal.record(run_id, [("", "preflight", _told(findings)), ("", "snapshot", kept)])
     return _Execution(run_id, plan.source, plan.action, to, journal, options, progress or _say).go(
         items
     )
@@ -364,12 +356,11 @@ def _told(findings: list[Finding]) -> dict[str, Any]:
     return {f.name: {"severity": f.severity, "text": f.text, **f.facts} for f in findings}
 
 
-def _snapshot(hand: Hand, items: list[Item], run_id: str) -> tuple[Path, str]:
-    """The raw rows as they are now, kept and hashed before anything moves."""
-    path = home() / "snapshots" / f"{run_id}.parquet"
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    keep(hand.snapshot([item.failure_id for item in items]), path)
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+def _snapshot(hand: Hand, items: list[Item], plan_id: str) -> dict[str, Any]:
+    """Keep the raw rows as they are now, hashed, before anything moves."""
+    path = home() / "snapshots" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{plan_id}.parquet"
+    sha256 = keep(hand.snapshot([item.failure_id for item in items]), path)
+    return {"file": path.name, "sha256": sha256}
 
 
 def _measure(
