@@ -234,6 +234,11 @@ def redact_salt() -> bytes:
     return salt
 
 
+def rulebook_path() -> str:
+    """Where the user's own rules are, or nothing."""
+    return os.environ.get("DLQ_RULEBOOK") or ""
+
+
 def operator() -> str:
     """Who acts, for the journal."""
     try:

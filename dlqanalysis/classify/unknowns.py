@@ -1,0 +1,148 @@
+"""What no rule could judge: the largest groups of it, and a rule to start from for each."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import re2
+
+from dlqanalysis.errors import SchemaError
+from dlqanalysis.fingerprint import fingerprint, skeletons
+from dlqanalysis.redact import redact
+from dlqanalysis.rules import Book, example_match, parse
+from dlqanalysis.signals import signals
+
+_KEPT, _MASK = re.compile("\x01[0-9]"), re.compile("[\x01-\x08\x0e-\x1f]+")
+_HOLE = "\x01"  # stands for a value until the pattern is written
+_LONGEST = 120  # characters of a message that a pattern keeps
+_SIGNS = re.compile(r"[.^$*+?{}\[\]\\|()]")
+_CHOOSE = "permanent"  #: the class of a stub until somebody chooses: it replays nothing
+
+
+def plain(skeleton: str) -> str:
+    """A skeleton as text that rules can read: codes as they were, a 0 for each value."""
+    return _MASK.sub("0", _KEPT.sub("", skeleton))
+
+
+def unknown_groups(failures: pd.DataFrame, n: int = 10) -> pd.DataFrame:
+    """The n largest groups that nothing explains: exception_type, template, failures, share (of all failures),
+    tasks, first, last, sample; one row a group, ready for `rule_stub`.
+    """
+    if "failure_class" not in failures.columns:
+        raise SchemaError(
+            "The frame has no failure_class. Classify it first: failures.pipe(dlq.classify)."
+        )
+    left = failures.loc[failures["failure_class"] == "unknown"]
+    left = left if "template" in left.columns else fingerprint(left)
+    keys = left[["exception_type", "template"]].astype("str").fillna("")
+    grouped = left.assign(exception_type=keys["exception_type"], template=keys["template"]).groupby(
+        ["exception_type", "template"], sort=False
+    )
+    table = grouped.agg(
+        failures=("failure_id", "size"),
+        tasks=("task_name", "nunique"),
+        first=("failed_at", "min"),
+        last=("failed_at", "max"),
+        task_name=("task_name", "first"),
+        sample=("exception_message", "first"),
+    ).reset_index()
+    table.insert(3, "share", table["failures"] / max(1, len(failures)))
+    return table.sort_values(
+        ["failures", "exception_type", "template"], ascending=[False, True, True], ignore_index=True
+    ).head(n)
+
+
+def rule_stub(group: "Mapping[str, Any] | pd.Series | pd.DataFrame") -> str:
+    """A rule for a group as TOML text, ready to go into the file that DLQ_RULEBOOK names.
+
+    Its class is permanent, which replays nothing, until you choose; its example is redacted.
+    """
+    if isinstance(group, pd.DataFrame):
+        if len(group) != 1:
+            raise SchemaError(
+                f"A stub is for one group, and these are {len(group)}. Take one: groups.iloc[0]."
+            )
+        group = group.iloc[0]
+    kind, message = _text(group.get("exception_type")), _text(group.get("sample"))
+    task = _text(group.get("task_name"))
+    condition: dict[str, str] = {}
+    if kind:
+        condition["exception"] = _one_line(kind)
+    pattern = _pattern(kind, message)
+    if pattern or not message.strip():
+        condition["message"] = (
+            pattern or r"^\s*$"
+        )  # not every failure of a class: only the silent ones
+    if not kind or (not pattern and not message.strip()):
+        condition["task"] = _one_line(task) or "*"
+    lines = [
+        "[[rule]]",
+        f"name = {_toml(_name(kind, message))}",
+        f'class = "{_CHOOSE}"  # choose: transient (may be replayed as it is), permanent, data',
+        'why = "Say in a sentence what happened"',
+        'confidence = "medium"',
+        *(f"{key} = [{_toml(value)}]" for key, value in condition.items()),
+    ]
+    example = {"exception": kind, "message": redact(_masked(message))[:300], "task": task}
+    example = {
+        key: value
+        for key, value in example.items()
+        if value and (key != "task" or "task" in condition)
+    }
+    inside = ", ".join(f"{key} = {_toml(value)}" for key, value in example.items())
+    with_example = "\n".join([*lines, f"examples = [{{ {inside} }}]"]) + "\n"
+    if example and example_match(Book(parse(with_example, "stub")), example):
+        return with_example
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _masked(message: str) -> str:
+    return plain(skeletons(pa.array([message], pa.string()))[0].as_py() or "")
+
+
+def _one_line(text: str) -> str:
+    """A class or task name as a condition: signs that mean something in a condition become ?."""
+    return re.sub(r"[\[\]\s]", "?", text)
+
+
+def _pattern(kind: str, message: str) -> str:
+    """The first line that rules see of a message, values left open, as an RE2 pattern."""
+    if not message:
+        return ""
+    skeleton = skeletons(pa.array([message], pa.string()))[0].as_py() or ""
+    seen = signals(kind, plain(skeleton)).text
+    masked = _MASK.sub(_HOLE, _KEPT.sub("", skeleton))
+    for line in masked.split("\n"):
+        parts = line.strip()[:_LONGEST].split(_HOLE)
+        pattern = ".*".join(_SIGNS.sub(r"\\\g<0>", part) for part in parts)
+        pattern = re.sub(r"(?:\.\*)+", ".*", pattern)
+        if sum(len(part.strip()) for part in parts) >= 4 and re2.compile(f"(?i){pattern}").search(
+            seen
+        ):
+            return pattern.removeprefix(".*").removesuffix(".*")
+    return ""
+
+
+def _name(kind: str, message: str) -> str:
+    last = re.split(r"[.:\\]", kind)[-1]
+    words = re.findall(r"[A-Za-z]+", f"{last} {_masked(message)[:80]}")
+    if len(words) < 3:  # too little to be the only one of its name
+        words.append(
+            hashlib.sha256(f"{kind}\x1f{message}".encode("utf-8", "replace")).hexdigest()[:6]
+        )
+    return "-".join(word.lower() for word in words[:6])[:60]
+
+
+def _toml(text: str) -> str:
+    """A TOML string: bare quotes where that reads better."""
+    if "'" not in text and text.isprintable():
+        return f"'{text}'" if "\\" in text or '"' in text else f'"{text}"'
+    return json.dumps(text).replace("\x7f", "\\u007f")
