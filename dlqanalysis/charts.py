@@ -191,8 +191,11 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
 
 
 def funnel(run: Any) -> go.Figure:
-    """What became of a run: planned, sent, succeeded. Or of a plan: what goes, and why the rest stays."""
-    table = run.summary
+    """What became of a run: planned, sent, succeeded. Or of a plan: what goes, and why the rest stays.
+
+    Takes a run, a plan, or the summary of either.
+    """
+    table = run if isinstance(run, pd.DataFrame) else run.summary
     if "because" in table.columns:
         goes = table["decision"] == "goes"
         names = [
@@ -375,7 +378,7 @@ def _dressed(figure: go.Figure, said: str, alt: str, height: int, legend: bool) 
     lines = textwrap.wrap(said, 92) or [""]
     figure.update_layout(
         title={"text": "<br>".join(lines), "x": 0, "xref": "container", "yref": "container",
-               "y": 1, "yanchor": "top", "pad": {"t": 14, "l": 10}, "font": {"size": 15}},
+               "y": 1, "yanchor": "top", "pad": {"t": 14 + 10 * (len(lines) - 1), "l": 10}, "font": {"size": 15}},
         template="none",
         font={"family": "DejaVu Sans, Verdana, Arial, sans-serif", "size": 12, "color": INK},
         paper_bgcolor=PAPER,

@@ -67,7 +67,7 @@ def counts(
     now: datetime | str | None = None,
 ) -> pd.DataFrame:
     """One row a value of `by` (or combination of values): count, share, first, last, trend, exhausted."""
-    columns = [by] if isinstance(by, str) else list(by)
+    columns = [by] if isinstance(by, str) else list(dict.fromkeys(by))
     for name in columns:
         _want(failures, name)
     keys = [pd.factorize(failures[name], use_na_sentinel=False) for name in columns]

@@ -21,8 +21,9 @@ import contextlib
 import getpass
 import os
 import secrets
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -270,3 +271,20 @@ def parse_rate(text: str | None) -> float:
             f"'{text}' is no rate. Write it as 5/s, 30/m or 500/h; leave it out for no limit."
         )
     return rate
+
+
+@contextlib.contextmanager
+def jupyter_folders() -> Iterator[None]:
+    """Lets a kernel start where HOME cannot be written: Jupyter's folders are temporary ones meanwhile."""
+    names = ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")
+    unset = [name for name in names if name not in os.environ]
+    if not unset or os.access(Path.home(), os.W_OK):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="dlq-jupyter-") as folder:
+        os.environ.update({name: str(Path(folder) / name.lower()) for name in unset})
+        try:
+            yield
+        finally:
+            for name in unset:
+                os.environ.pop(name, None)
