@@ -1,0 +1,26 @@
+"""The admin API of a Celery system, `admin+https://host/api/v1/admin/dlq`.
+
+Reads: DLQ_<NAME>_URL, DLQ_<NAME>_TOKEN. The hand: DLQ_<NAME>_HAND_TOKEN, else DLQ_<NAME>_TOKEN.
+"""
+
+from dlqanalysis.profile import setting
+from dlqanalysis.sources.admin_api.client import Client
+from dlqanalysis.sources.admin_api.hand import AdminHand
+from dlqanalysis.sources.admin_api.source import AdminSource
+
+__all__ = ["AdminHand", "AdminSource", "open_hand", "open_source"]
+
+
+def open_source(url: str, name: str = "admin") -> AdminSource:
+    """A source for an admin+https URL, with the token of DLQ_<NAME>_TOKEN."""
+    return AdminSource(Client(url, setting(name, "TOKEN"), token_name=f"DLQ_{_upper(name)}_TOKEN"))
+
+
+def open_hand(url: str, name: str = "admin") -> AdminHand:
+    """A hand for the same URL, with the token of DLQ_<NAME>_HAND_TOKEN, else the source's."""
+    part = "HAND_TOKEN" if setting(name, "HAND_TOKEN") else "TOKEN"
+    return AdminHand(Client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}"))
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")
