@@ -4,6 +4,7 @@
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -82,10 +83,12 @@ def _line(text: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps apprise's log, which may show where it sends, out of notebooks."""
+    """Keeps apprise's log, which may show where it sends, and its plugins' deprecations out of notebooks."""
     logger = logging.getLogger("apprise")
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
     finally:
         logger.disabled = before

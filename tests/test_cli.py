@@ -1,0 +1,218 @@
+"""The command line as a person uses it: help, exit codes, one sentence for what is theirs to mend."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dlqanalysis import __version__, archive
+from dlqanalysis.cli import app, main
+from dlqanalysis.frame import from_records
+
+COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "notebook"],
+            ["snapshot"], ["check"]]  # fmt: skip
+
+
+@dataclass
+class Told:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def dlq(monkeypatch, capsys):
+    """Runs the command line in this process, as `dlq` would: its exit code and what it wrote."""
+
+    def run(*arguments: str, **env: str) -> Told:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["dlq", *arguments])
+            patch.setenv("COLUMNS", "100")
+            for name, value in env.items():
+                patch.setenv(name, value)
+            code = 0
+            try:
+                main()
+            except SystemExit as exit_:
+                code = exit_.code or 0
+        out, err = capsys.readouterr()
+        return Told(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """Five failures of an hour ago, one of them hostile, in a snapshot."""
+    when = datetime.now(UTC) - timedelta(hours=1)
+    frame = from_records(
+        [
+            {
+                "source": "celery:failed_tasks",
+                "failure_id": str(number),
+                "task_name": "api.tasks.send_email",
+                "status": "failed",
+                "failed_at": when,
+                "exception_message": "550 jo@example.com\x1b[2J",
+                "kwargs": {"password": "hunter2"},
+            }
+            for number in range(5)
+        ]
+    )
+    return archive.snapshot(frame, tmp_path / "failures.parquet")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_says_what_a_command_does(command):
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    for line in result.output.splitlines():
+        if match := re.match(r"│ (?:--|-p|\*)\S* .*?  (\S.*)│", line):
+            assert match[1].strip(), f"an option without a word of help: {line}"
+
+
+def test_every_command_and_option_has_help():
+    def commands(typer_app):
+        for info in typer_app.registered_commands:
+            yield info.callback
+        for group in typer_app.registered_groups:
+            yield from commands(group.typer_instance)
+
+    found = list(commands(app))
+    assert {function.__name__ for function in found} == {
+        "demo",
+        "lab",
+        "weekly",
+        "notebook",
+        "snapshot",
+        "check",
+    }
+    for function in found:
+        assert function.__doc__
+        for name, kind in function.__annotations__.items():
+            if name != "return":
+                [option] = kind.__metadata__
+                assert option.help, f"{function.__name__} {name}"
+
+
+def test_help_is_quick_since_it_imports_nothing_heavy():
+    code = (
+        "import sys; from dlqanalysis import cli; "
+        "print([m for m in ('pandas', 'pyarrow', 'sqlalchemy', 'plotly', 're2', 'papermill') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_the_installed_command_runs():
+    """The one test that starts a process: script, version, and a refusal without a traceback."""
+    command = Path(sys.executable).with_name("dlq")
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"dlqanalysis {__version__}\n"
+    refused = subprocess.run(
+        [command, "check", "celery"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 3 and refused.stderr.count("\n") == 1
+
+
+def test_an_unknown_name_is_one_sentence_and_exit_code_3(dlq):
+    result = dlq("check", "celery")
+    assert result.returncode == 3
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "DLQ_CELERY_URL" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["check", "/nowhere/x.parquet"], "/nowhere/x.parquet"),
+        (["snapshot", "celery", "x.parquet"], "DLQ_CELERY_URL"),
+        (["report", "weekly", "--source", "postgresql://a:hunter2@h/d"], "password"),
+        (["report", "notebook", "10_triage", "-p", "source"], "name=value"),
+        (["report", "notebook", "10_triage", "-p", "source=redis://:hunter2@h/0"], "password"),
+        (["report", "notebook", "10_triage", "-p", "sorce=x"], "sorce"),
+        (["report", "notebook", "99_nothing"], "99_nothing"),
+    ],
+)  # fmt: skip
+def test_what_is_the_readers_to_mend_is_one_sentence(dlq, arguments, says, tmp_path):
+    result = dlq(*arguments, *(["--out", str(tmp_path)] if arguments[0] == "report" else []))
+    assert result.returncode == 3, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr and "hunter2" not in result.stderr + result.stdout
+
+
+def test_a_wrong_command_line_says_how_it_goes(dlq):
+    result = dlq("check")
+    assert result.returncode == 2 and "Usage:" in result.stderr
+
+
+def test_check_prints_findings_and_exits_with_the_worst(dlq, export, tmp_path):
+    result = dlq("check", str(export))
+    assert result.returncode == 1, result.stderr
+    assert re.search(r"^warning\s+depth\s+5 failures waiting", result.stdout, re.M)
+    assert "\x1b" not in result.stdout  # no colours into a pipe, and none from the data
+    calm = tmp_path / "calm.toml"
+    calm.write_text('[thresholds]\ndepth = 5\ndepth_critical = ""\n')
+    assert dlq("check", str(export), "--profile", str(calm)).returncode == 0
+    grave = tmp_path / "grave.toml"
+    grave.write_text("[thresholds]\ndepth_critical = 4\n")
+    assert dlq("check", str(export), DLQ_PROFILE=str(grave)).returncode == 2
+    typo = tmp_path / "typo.toml"
+    typo.write_text("[thresholds]\ndeptf = 4\n")
+    result = dlq("check", str(export), "--profile", str(typo))
+    assert result.returncode == 3 and "Did you mean 'depth'?" in result.stderr
+
+
+def test_check_for_machines(dlq, export):
+    result = dlq("check", str(export), "--json")
+    told = json.loads(result.stdout)
+    assert result.returncode == 1 and told["severity"] == "warning"
+    assert told["truncated"] is False
+    depth = next(finding for finding in told["findings"] if finding["name"] == "depth")
+    assert depth["facts"]["waiting"] == 5
+    assert "hunter2" not in result.stdout and "jo@example.com" not in result.stdout
+
+
+def test_check_notify_without_a_channel_is_a_sentence(dlq, export):
+    result = dlq("check", str(export), "--notify")
+    assert result.returncode == 3 and "names no channel" in result.stderr
+
+
+def test_check_and_snapshot_of_a_database(dlq, shop_url, tmp_path):
+    import psycopg
+
+    with psycopg.connect(shop_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO failed_tasks (task_id, task_name, queue_name, exception_type, exception_message,"
+            " args, kwargs, status, failed_at) VALUES"
+            " ('t1', 'api.tasks.send_email', 'emails', 'TimeoutError', 'timed out', '[]', '{}', 'failed',"
+            " now() - interval '10 minutes')"
+        )
+    result = dlq("check", "celery", DLQ_CELERY_URL=shop_url)
+    assert result.returncode == 1, result.stderr
+    assert "1 failure waiting" in result.stdout
+    kept = tmp_path / "kept.parquet"
+    result = dlq("snapshot", "celery", str(kept), DLQ_CELERY_URL=shop_url)
+    assert result.returncode == 0 and result.stdout.strip() == str(kept), result.stderr
+    assert list(archive.read(kept)["task_id"]) == ["t1"]
+    assert "hunter" not in str(pd.read_parquet(kept).to_dict())
+
+
+def test_a_notebook_report_is_one_html_file(dlq, export, tmp_path):
+    result = dlq(
+        "report", "notebook", "10_triage", "-p", f"source={export}", "-p", "since=", "--out", str(tmp_path / "out")
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    page = Path(result.stdout.strip())
+    assert page.suffix == ".html" and page.parent == tmp_path / "out"
+    text = page.read_text()
+    assert "hunter2" not in text and "jo@example.com" not in text

@@ -1,0 +1,167 @@
+"""Thresholds: what is found at which number, and what a wrong threshold says."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from dlqanalysis import health
+from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.frame import empty, from_records
+from dlqanalysis.profile import Profile
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def failures(*groups, **fields):
+    """(how many, how long ago) -> a frame."""
+    return from_records(
+        [
+            {"failed_at": NOW - timedelta(**ago), "failure_id": f"{place}.{number}", **fields}
+            for place, (count, ago) in enumerate(groups)
+            for number in range(count)
+        ]
+    )
+
+
+def found(frame, name, executions=None, **thresholds):
+    findings = health.check(frame, Profile(thresholds=thresholds), NOW, executions)
+    return next(finding for finding in findings if finding.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "frame", "thresholds", "severity"),
+    [
+        ("depth", failures(), {}, "ok"),
+        ("depth", failures((3, {"minutes": 5})), {}, "ok"),
+        ("depth", failures((1, {"minutes": 5, "seconds": 1})), {}, "warning"),
+        ("depth", failures((1001, {"minutes": 6})), {}, "critical"),
+        ("depth", failures((1000, {"minutes": 6})), {}, "warning"),
+        ("depth", failures((5, {"hours": 1})), {"depth": 5}, "ok"),
+        ("depth", failures((6, {"hours": 1})), {"depth": 5}, "warning"),
+        ("depth", failures((6, {"hours": 1})), {"depth": "", "depth_critical": 5}, "critical"),
+        ("depth", failures((6, {"hours": 1})), {"depth_for": "2h"}, "ok"),
+        ("depth", failures((1, {"hours": -3})), {}, "ok"),  # a clock that runs ahead
+        ("oldest", failures((1, {"hours": 24})), {}, "ok"),
+        ("oldest", failures((1, {"hours": 25})), {}, "warning"),
+        ("oldest", failures((1, {"hours": 25})), {"oldest": "2d"}, "ok"),
+        ("oldest", failures(), {}, "ok"),
+        ("growth_per_minute", failures((500, {"minutes": 1})), {}, "ok"),
+        ("growth_per_minute", failures((501, {"minutes": 1})), {}, "critical"),
+        ("growth_per_minute", failures((900, {"minutes": 6})), {}, "ok"),
+        ("growth_per_minute", failures((6, {"minutes": 1})), {"growth_per_minute": 1}, "critical"),
+        ("per_hour", failures((50, {"minutes": 59})), {}, "ok"),
+        ("per_hour", failures((51, {"minutes": 59})), {}, "warning"),
+        ("per_hour", failures((51, {"minutes": 61})), {}, "ok"),
+        ("unreadable", failures((1, {"hours": 1}), kwargs="{"), {}, "warning"),
+        ("unreadable", failures((1, {"hours": 1}), kwargs="{", payload_state="truncated"), {}, "warning"),
+        ("unreadable", failures((1, {"hours": 1}), kwargs="{}"), {}, "ok"),
+        ("unreadable", failures((2, {"hours": 1}), kwargs="{"), {"unreadable": 2}, "ok"),
+        ("expires_within", failures((1, {"hours": 1})), {}, "ok"),
+        ("expires_within", failures((1, {}), expires_at=NOW + timedelta(hours=23)), {}, "warning"),
+        ("expires_within", failures((1, {}), expires_at=NOW + timedelta(hours=25)), {}, "ok"),
+        ("expires_within", failures((1, {}), expires_at=NOW - timedelta(hours=1)), {}, "warning"),
+    ],
+)  # fmt: skip
+def test_at_which_number(name, frame, thresholds, severity):
+    finding = found(frame, name, **thresholds)
+    assert finding.severity == severity, finding.text
+    assert not finding.text[0].islower() and finding.text.endswith(".")
+
+
+def test_what_was_replayed_or_archived_waits_no_longer():
+    frame = failures((5, {"hours": 30}), status="Replayed")
+    assert health.worst(health.check(frame, Profile(), NOW)) == "ok"
+    assert found(failures((5, {"hours": 30}), status="odd"), "depth").severity == "warning"
+
+
+def test_failures_without_a_time_count_as_waiting_and_are_named():
+    frame = from_records([{"failure_id": "1"}, {"failure_id": "2"}])
+    finding = found(frame, "depth")
+    assert finding.severity == "warning" and "2 of them without a time" in finding.text
+    assert found(frame, "oldest").text == "Nothing with a time is waiting."
+
+
+def test_a_cut_off_load_says_at_least():
+    frame = failures((3, {"hours": 1}))
+    frame.attrs["truncated"] = True
+    assert found(frame, "depth").text.startswith("At least 3 failures")
+
+
+def test_a_task_that_always_fails():
+    runs = pd.DataFrame(
+        {"task_name": ["a", "b", "c"], "successes": [0, 0, 1], "failures": [5, 4, 500]}
+    )
+    finding = found(empty(), "always_fails", executions=runs)
+    assert finding.severity == "critical" and finding.facts["tasks"] == ["a"]
+    assert found(empty(), "always_fails", executions=runs, always_fails=6).severity == "ok"
+    assert found(empty(), "always_fails", executions=runs.iloc[:0]).severity == "ok"
+    with pytest.raises(SchemaError, match="no column 'successes'"):
+        found(empty(), "always_fails", executions=runs.drop(columns="successes"))
+
+
+def test_without_executions_nothing_is_said_of_them():
+    names = [finding.name for finding in health.check(empty(), Profile(), NOW)]
+    assert names == [
+        "depth",
+        "oldest",
+        "growth_per_minute",
+        "per_hour",
+        "unreadable",
+        "expires_within",
+    ]
+
+
+@pytest.mark.parametrize("name", list(health.THRESHOLDS))
+def test_each_threshold_can_be_switched_off(name):
+    runs = pd.DataFrame({"task_name": ["a"], "successes": [0], "failures": [9]})
+    frame = failures((2000, {"hours": 30}), expires_at=NOW)
+    off = {name: ""}
+    if name.startswith("depth"):
+        off |= {"depth": "", "depth_critical": ""}
+        name = "depth"
+    names = [f.name for f in health.check(frame, Profile(thresholds=off), NOW, runs)]
+    assert name not in names and len(names) == 6
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "says"),
+    [
+        ({"deptf": 1}, "Did you mean 'depth'?"),
+        ({"depth": "many"}, "Write a number, such as depth = 0"),
+        ({"depth": -1}, "Write a number"),
+        ({"depth": True}, "Write a number"),
+        ({"depth": float("nan")}, "Write a number"),
+        ({"oldest": 24}, 'Write a duration: oldest = "24h"'),
+        ({"oldest": "1 day"}, "not a duration"),
+    ],
+)
+def test_a_wrong_threshold_is_one_sentence(thresholds, says):
+    with pytest.raises(SettingsError) as caught:
+        health.check(empty(), Profile(name="shop", thresholds=thresholds), NOW)
+    assert says in str(caught.value)
+
+
+def test_a_naive_now_is_refused():
+    with pytest.raises(SettingsError, match="time zone"):
+        health.check(empty(), Profile(), datetime(2026, 11, 22))
+
+
+def test_the_callers_frame_is_untouched():
+    frame = failures((3, {"hours": 1}))
+    before = frame.copy(deep=True)
+    health.check(frame, Profile(), NOW)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_exit_codes_and_table():
+    calm = health.check(empty(), Profile(), NOW)
+    uneasy = health.check(failures((1, {"hours": 1})), Profile(), NOW)
+    alarmed = health.check(failures((1001, {"hours": 25})), Profile(), NOW)
+    assert [health.exit_code(f) for f in (calm, uneasy, alarmed, [])] == [0, 1, 2, 0]
+    shown = health.table(alarmed)
+    assert list(shown.columns) == ["severity", "name", "text"]
+    assert list(shown["severity"]) == sorted(
+        shown["severity"], key=["critical", "warning", "ok"].index
+    )
+    assert health.table([]).empty

@@ -1,0 +1,117 @@
+"""Telling others: a plain, redacted preview; sent only where a profile says, over a real socket."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.model import Finding
+from dlqanalysis.notify import preview, send
+from dlqanalysis.profile import Profile
+
+FINDINGS = [
+    Finding(name="oldest", severity="ok", text="The oldest failure has been waiting for 2 hours."),
+    Finding(name="depth", severity="critical", text="1,200 failures waiting."),
+    Finding(
+        name="per_hour", severity="warning", text="60 new, the last for jo@example.com\x1b[2J\n."
+    ),
+]
+TO = Profile(name="shop", notify=("DLQ_ALERT_URL",))
+
+
+class Channel(ThreadingHTTPServer):
+    """A webhook's host that keeps what it is sent and answers with a status of our choice."""
+
+    def __init__(self) -> None:
+        self.got: list[dict] = []
+        self.status = 200
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"json://user:s3cretpass@127.0.0.1:{self.server_address[1]}/hook"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def channel(monkeypatch) -> Iterator[Channel]:
+    server = Channel()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    monkeypatch.setenv("DLQ_ALERT_URL", server.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_preview_is_plain_redacted_and_the_gravest_come_first():
+    lines = preview(FINDINGS).splitlines()
+    assert lines[0] == "Dead letters: 1 critical, 1 warning, 1 ok"
+    assert [line.split()[0] for line in lines[1:]] == ["CRITICAL", "WARNING", "OK"]
+    assert "jo@example.com" not in preview(FINDINGS) and "<email:" in lines[2]
+    assert "\x1b" not in preview(FINDINGS)
+    assert preview([]) == "Dead letters: nothing checked"
+
+
+def test_a_long_preview_is_cut_at_a_line():
+    many = [Finding(name=f"n{i}", severity="warning", text="x " * 200) for i in range(100)]
+    text = preview(many)
+    assert len(text) < 4000 and text.endswith("\n... cut")
+
+
+def test_send_reaches_the_channel(channel):
+    assert send(FINDINGS, TO) == 1
+    [message] = channel.got
+    assert message["title"] == "Dead letters: 1 critical, 1 warning, 1 ok"
+    assert "CRITICAL depth: 1,200 failures waiting." in message["message"]
+    assert message["type"] == "failure"
+    assert "jo@example.com" not in json.dumps(message)
+
+
+def test_nothing_is_sent_unless_the_profile_says_where(channel):
+    with pytest.raises(SettingsError, match="names no channel, so nothing was sent"):
+        send(FINDINGS, Profile())
+    assert channel.got == []
+
+
+def test_a_variable_that_is_not_set(channel, monkeypatch):
+    monkeypatch.delenv("DLQ_ALERT_URL")
+    with pytest.raises(SettingsError, match="DLQ_ALERT_URL, but that variable is not set"):
+        send(FINDINGS, TO)
+
+
+def test_a_url_that_apprise_does_not_know_is_not_shown(channel, monkeypatch):
+    monkeypatch.setenv("DLQ_ALERT_URL", "carrier-pigeon://user:s3cretpass@coop")
+    with pytest.raises(SettingsError, match="DLQ_ALERT_URL holds no URL") as caught:
+        send(FINDINGS, TO)
+    assert "s3cretpass" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["refuses", "is gone"])
+def test_a_channel_that_does_not_take_it_is_named_without_its_url(
+    channel, how, caplog, monkeypatch
+):
+    monkeypatch.setenv("DLQ_OTHER_URL", channel.url)
+    if how == "refuses":
+        channel.status = 500
+    else:
+        monkeypatch.setenv("DLQ_OTHER_URL", "json://user:s3cretpass@127.0.0.1:9/hook?cto=1&rto=1")
+    with pytest.raises(ConnectError) as caught:
+        send(FINDINGS, Profile(notify=("DLQ_ALERT_URL", "DLQ_OTHER_URL")))
+    assert "DLQ_OTHER_URL" in str(caught.value)
+    assert ("0 of 2" if how == "refuses" else "1 of 2") in str(caught.value)
+    assert "s3cretpass" not in str(caught.value) + caplog.text
