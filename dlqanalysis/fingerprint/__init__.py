@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.fingerprint.columns import distinct, filled, run, shapes, texts
+from dlqanalysis.fingerprint.columns import distinct, run, shapes, texts
 from dlqanalysis.fingerprint.table import ALGORITHM, FINISH, NAME, REST
 
 __all__ = ["ALGORITHM", "fingerprint", "skeletons", "template"]
@@ -23,7 +23,8 @@ def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
     Equal skeletons have equal templates and hold the same codes, so one of each stands for all.
     """
     codes, values = distinct(texts(column))
-    return shapes(values).gather(codes).to_arrow().cast(pa.string())
+    shape_codes, shaped = shapes(values)
+    return shaped.gather(shape_codes[codes]).to_arrow().cast(pa.string())
 
 
 def template(text: str | None) -> str:
@@ -35,7 +36,7 @@ def template(text: str | None) -> str:
     if not text:
         return ""
     clean = str(text).encode("utf-8", "backslashreplace").decode()
-    return str(_templates(shapes(texts(pa.array([clean]))))[0])
+    return str(_templates(shapes(texts(pa.array([clean])))[1])[0])
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
                 f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
             )
     message_codes, messages = distinct(texts(_arrow(failures["exception_message"])))
-    shape_codes, skeleton = distinct(shapes(messages))
+    shape_codes, skeleton = shapes(messages)
     template_codes, templates = distinct(_templates(skeleton))
     type_codes, types = distinct(texts(_arrow(failures["exception_type"])))
     row_template = template_codes[shape_codes[message_codes]]
@@ -75,7 +76,7 @@ def _hashes(types: pl.Series, templates: pl.Series) -> pl.Series:
 
 
 def _templates(skeletons: pl.Series) -> pl.Series:
-    whole = filled(skeletons.fill_null(""))
+    whole = skeletons.fill_null("")
     named = whole.str.contains(NAME)
     finished = run(whole, REST + FINISH)
     return whole.zip_with(named, finished).str.slice(0, SHOWN).str.strip_chars()

@@ -1,6 +1,5 @@
 """Text columns worked on once for each distinct value, with the steps of the table. No Python object per row."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +24,7 @@ from dlqanalysis.fingerprint.table import (
 )
 
 LONGEST = 8_000  #: characters of a message that are looked at
-_THREADS = min(4, os.cpu_count() or 1)
+_THREADS = min(4, pl.thread_pool_size())
 _SPLIT = 20_000  # rows below which a second thread costs more than it gives
 
 Codes = npt.NDArray[np.int64]
@@ -61,12 +60,13 @@ def run(series: pl.Series, steps: Sequence[Step]) -> pl.Series:
     return _threaded(series, lambda part: part.to_frame("text").select(expression)["text"])
 
 
-def shapes(series: pl.Series) -> pl.Series:
-    """The skeletons of distinct texts: numbers gone, codes taken out and put behind the text, in order.
+def shapes(series: pl.Series) -> tuple[Codes, pl.Series]:
+    """The skeletons of distinct texts: a code for each text, and the distinct skeletons, with numbers gone.
 
-    No step captures: with captures the same pass takes ten times as long.
+    Codes are taken out and put back, because no step captures: with captures the same pass takes ten times as long.
     """
-    return _threaded(series, _shapes)
+    codes, distinct_shapes = distinct(_threaded(series, _shapes))
+    return codes, _filled(distinct_shapes)
 
 
 def _shapes(series: pl.Series) -> pl.Series:
@@ -87,7 +87,7 @@ def _shapes(series: pl.Series) -> pl.Series:
     return frame["shape"].scatter(held["row"], held["shape"]) if len(held) else frame["shape"]
 
 
-def filled(skeletons: pl.Series) -> pl.Series:
+def _filled(skeletons: pl.Series) -> pl.Series:
     """Skeletons with their codes put back in place."""
     parts = skeletons.str.split_exact(CODES_FOLLOW, 1).struct.unnest()
     has = parts["field_1"].is_not_null()

@@ -81,6 +81,7 @@ ANYWHERE = "|".join(
     )
 )
 
+
 def _plain(pattern: str) -> str:
     return re.sub(r"\(\?P<[d-g]>", "(?:", pattern)
 
@@ -156,7 +157,9 @@ REST = (
     Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
     Step("key", r"(Key \([^()]+\)=)\(.*?\)( already| is not| is still| conflicts|$)", "$1<str>$2"),
     Step("name", rf"({NAMES_COME} ?[\"'`(])", f"$1{SHIELD}"),
-    Step("value", rf"({VALUES_COME}[ :=]{{0,2}})(?:'[^'{SHIELD}]*'|\"[^\"{SHIELD}]*\")", f"$1{STR}"),
+    Step(
+        "value", rf"({VALUES_COME}[ :=]{{0,2}})(?:'[^'{SHIELD}]*'|\"[^\"{SHIELD}]*\")", f"$1{STR}"
+    ),
     Step("url", rf"(?i-u:{B}[a-z][a-z0-9+.-]{{1,15}}://)[^\s'\"<>)\]}},;]+", URL),
     Step("email", rf"[{W}{ANY}.+%-]+@{LABEL}(?:\.{LABEL})+", EMAIL),
     Step(
@@ -164,14 +167,22 @@ REST = (
         rf"(^|[\s'\"(=:\[,<>])(?:[A-Za-z]:[\\/]{PART}[^\s'\"<>|,;)]*|~?/{PART}{{2,}}(?:/{PART}*)*|\.{{0,2}}(?:/{PART}+){{2,}}/?|\.{{1,2}}/{PART}+|(?:{PART}+/)+{PART}*\.[A-Za-z]{PART}*|{PART}+\.(?:{FILES}))(?:\?[^\s'\"<>]*)?(?::[0-9{NUM}]+){{0,2}}",
         f"$1{PATH}",
     ),
-    Step("host", rf"(?i-u:((?:host|hostname|server|rhost|addr|address)=)['\"]?[{W}{ANY}.-]+['\"]?)", f"$1{HOST}"),
+    Step(
+        "host",
+        rf"(?i-u:((?:host|hostname|server|rhost|addr|address)=)['\"]?[{W}{ANY}.-]+['\"]?)",
+        f"$1{HOST}",
+    ),
     Step(
         "host",
         rf"(?:{LABEL}(?:\.{LABEL})+:[0-9{NUM}]+|(?:(?:{LABEL}\.)+(?:{TLD})|(?:{LABEL}\.){{2,}}(?:{PRIVATE}|{COUNTRY}))(?::[0-9{NUM}]+)?)([^A-Za-z0-9.{ANY}]|\.(?:[^A-Za-z0-9{ANY}]|$)|$)",
         f"{HOST}$1",
     ),
     Step("host", rf"(?i-u:localhost)(?::[0-9{NUM}]+)?", HOST),
-    Step("host", rf"(?i-u:((?:connect|connecting|connection|connected) to )){LABEL}:[0-9{NUM}]+", f"$1{HOST}"),
+    Step(
+        "host",
+        rf"(?i-u:((?:connect|connecting|connection|connected) to )){LABEL}:[0-9{NUM}]+",
+        f"$1{HOST}",
+    ),
     Step("host", rf"{HOST} ?\([^()\s]*\)", HOST),
     Step("time", rf"(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", TIME),
     Step("size", rf"(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", SIZE),
@@ -188,11 +199,22 @@ REST = (
     Step("size", rf"{SIZE} \({SIZE}\)", SIZE),
     Step("time", rf"(\s)[<>~]=? ?([{TIME}{SIZE}])", "$1$2"),
     Step("id", rf"[{W}.~#-]*[{ANY}][{W}.~#-]+[{ANY}][{W}.~#{ANY}-]*", ID),
-    Step("user", r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)", f"$1{USER}"),
-    Step("user", rf"(?i-u:({B}(?:for|users?) ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@{NUM}{EMAIL}{ID}-]+)( from {HOST}| \[)", f"$1{USER}$2"),
+    Step(
+        "user",
+        r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)",
+        f"$1{USER}",
+    ),
+    Step(
+        "user",
+        rf"(?i-u:({B}(?:for|users?) ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@{NUM}{EMAIL}{ID}-]+)( from {HOST}| \[)",
+        f"$1{USER}$2",
+    ),
     Step("list", rf"(?:[A-Za-z_-]*[{ANY}][ ,;]+){{2,}}[A-Za-z_-]*[{NUM}{ID}]", NUM),
     Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
 )
 #: a message that is nothing but a name (a key, a class, a template's file) stays as it is
 NAME = r"^['\"]?\.{0,2}[A-Za-z_/][A-Za-z0-9_.$/-]*['\"]?$"
-FINISH = (Step("name", SHIELD, ""), *(Step(name, mark, f"<{name}>") for mark, name in NAMES.items()))
+FINISH = (
+    Step("name", SHIELD, ""),
+    *(Step(name, mark, f"<{name}>") for mark, name in NAMES.items()),
+)
