@@ -42,7 +42,7 @@ lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 docs: $(READY)  ## write the generated tables of README and docs again
-	@$(BIN)/python -m dlqanalysis.tables --write
+	@$(BIN)/python docs/tables.py
 
 clean:  ## remove .venv and what runs left behind
 	rm -rf $(VENV) reports .pytest_cache .mypy_cache .ruff_cache

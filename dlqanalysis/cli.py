@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer import style
 
 from dlqanalysis import __version__
 from dlqanalysis.errors import DLQError, SettingsError
@@ -179,7 +180,7 @@ def check(
     else:
         for finding in findings:
             color = {"critical": typer.colors.RED, "warning": typer.colors.YELLOW}
-            word = typer.style(f"{finding.severity:<9}", fg=color.get(finding.severity))
+            word = style(f"{finding.severity:<9}", fg=color.get(finding.severity))
             typer.echo(f"{word}{finding.name:<18} {_plain(finding.text)}")
     if notify and health.worst(findings) != "ok":
         send(findings, limits)

@@ -69,6 +69,7 @@ def kind_of_field(name: str) -> str | None:
 
 
 def by_field(text: bytes) -> Iterator[Span]:
+    """Spans of values that stand behind a telling field name."""
     done = 0  # a value that was taken whole is not looked into again
     for match in _FIELD.finditer(text):
         if match.start() < done:
