@@ -12,7 +12,11 @@ import pytest
 
 from dlqanalysis.errors import ConnectError, DLQError, RunError, SchemaError, SettingsError
 from dlqanalysis.frame import HEAVY, content_hash, from_arrow
+from dlqanalysis.journal import Journal
 from dlqanalysis.model import Item, Outcome, Selection, State
+from dlqanalysis.plan import plan as make_plan
+from dlqanalysis.replay import replay as run_plan
+from dlqanalysis.replay import resume as go_on
 from dlqanalysis.sources import connect, connect_hand, details, load, show
 from dlqanalysis.sources.admin_api import AdminHand, AdminSource, open_hand, open_source
 from dlqanalysis.sources.admin_api.client import Client
@@ -705,7 +709,7 @@ def test_it_did_not_happen_is_said_only_after_a_while():
         (sent,) = acting.send("replay", [chosen], "run-1")
         assert server.executed == ["3"]
     assert soon.state == State.UNCERTAIN and "settle again in 60 s" in soon.detail
-    assert late.state == State.REFUSED and sent.state == State.SENT
+    assert late.state == State.NOT_REACHED and sent.state == State.SENT
 
 
 def test_a_fresh_hand_waits_too_before_it_says_no():
@@ -715,7 +719,32 @@ def test_a_fresh_hand_waits_too_before_it_says_no():
         acting = hand(server, clock=clock)
         assert {r.state for r in acting.settle(chosen, "r")} == {State.UNCERTAIN}
         clock.now += 60
-        assert {r.state for r in acting.settle(chosen, "r")} == {State.REFUSED}
+        assert {r.state for r in acting.settle(chosen, "r")} == {State.NOT_REACHED}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_whole_run_with_lost_answers_executes_everything_once(dialect, monkeypatch, tmp_path):
+    clock, said = Clock(), []
+    monkeypatch.setenv("DLQ_ADMIN_TOKEN", TOKEN)
+    with AdminServer(dialect, tasks=9) as server:
+        failures = load(server.url, since=None, queue="memos")
+        journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+        plan = make_plan(failures, journal, reason="INC-7: the provider is back")
+        assert set(plan.chosen["failure_id"]) == {"1", "3", "5", "7", "9"}
+        server.tasks["9"]["status"] = "replayed"  # somebody was quicker
+        server.replays.extend(["", "drop_after", "drop_before"])
+        options = {"stages": (3, None), "gate": None, "rate": None, "progress": said.append}
+        acting = hand(server, clock=clock)
+        first = run_plan(plan, to=acting, journal=journal, confirm=plan.id, **options)
+        clock.now += 60
+        last = go_on(
+            first.run_id, to=acting, journal=journal, confirm=plan.id, progress=said.append
+        )
+        assert sorted(server.executed) == ["1", "3", "5", "7"]
+    states = dict(zip(first.receipts["failure_id"], first.receipts["state"], strict=True))
+    assert list(states.values()).count("uncertain") == 2
+    states = dict(zip(last.receipts["failure_id"], last.receipts["state"], strict=True))
+    assert states == {"1": "sent", "3": "sent", "5": "sent", "7": "sent", "9": "skipped"}
 
 
 def test_settling_says_cannot_tell_when_the_server_does_not_tell():

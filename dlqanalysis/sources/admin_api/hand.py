@@ -223,7 +223,8 @@ class AdminHand:
         return _receipt(item, State.SENT, evidence, sent_id or new_id(after))
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
-        """sent where the row says replayed; refused where it surely did not happen; else still uncertain.
+        """sent where the row says replayed; not_reached where it surely did not happen, so that a resume
+        may send it; else still uncertain.
 
         A server may still be busy with a request whose answer was lost, so that "it did not happen" is
         said only `quiet` seconds after the request, or after this hand was opened.
@@ -239,7 +240,7 @@ class AdminHand:
             if did is False and since < self._quiet:
                 left = math.ceil(self._quiet - since)
                 did, evidence = None, f"{evidence}; settle again in {left} s, it may still come"
-            state = {True: State.SENT, False: State.REFUSED, None: State.UNCERTAIN}[did]
+            state = {True: State.SENT, False: State.NOT_REACHED, None: State.UNCERTAIN}[did]
             yield _receipt(item, state, evidence, new_id(row) if did else "")
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterable[Verdict]:

@@ -90,7 +90,10 @@ def key(row: Row) -> str:
 
 def field(row: Row, column: str) -> Any:
     """A column's value under whichever of its names the row has it."""
-    return next((row[name] for name in _NAMES[column] if row.get(name) is not None), None)
+    for name in _NAMES[column]:
+        if (value := row.get(name)) is not None:
+            return value
+    return None
 
 
 def task_id(row: Row) -> str | None:
@@ -124,13 +127,16 @@ def hash_of(row: Row) -> str:
     return content_hash(*(record(row)[name] for name in _HASHED))
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _HASHED = ("task_id", "task_name", "queue", "args", "kwargs")
 
 
 def text(value: Any) -> str:
     """Text that Arrow and databases can hold: lone surrogates are written as escapes."""
     if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, default=str)
+        value = _as_json(value)
+    if value.isascii():
+        return value
     return value.encode("utf-8", "backslashreplace").decode()
 
 
