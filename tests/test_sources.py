@@ -1,0 +1,298 @@
+"""connect, load, details, show: names and URLs, filters in SQL, representatives, what a load says of itself."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis import sources
+from dlqanalysis.errors import QueryError, SchemaError, SettingsError
+from dlqanalysis.frame import SCHEMA, check, content_hash
+from dlqanalysis.sources._payload_state import payload_state
+from dlqanalysis.sources.celery import open_source
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def url(shop_url):
+    """A shop with 120 failures: an hour apart, two queues, three tasks, some replayed; the oldest came last."""
+    rows = [
+        (
+            f"uuid-{n}",
+            ["api.tasks.send_email", "api.tasks.generate_memo", "reports.generate_memo"][n % 3],
+            ["emails", "memos"][n % 2],
+            ["smtplib.SMTPException", "ValueError"][n % 2],
+            f"order {n} was refused with {[429, 503][n % 2]}",
+            "Traceback:\n" + "x" * (100 + n % 2),
+            ["failed", "replayed"][n % 10 == 9],
+            NOW - timedelta(hours=n),
+        )
+        for n in range(120)
+    ]
+    with psycopg.connect(shop_url) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into failed_tasks (task_id, task_name, queue_name, exception_type, exception_message, traceback,"
+            " status, failed_at, args, kwargs) values (%s, %s, %s, %s, %s, %s, %s, %s, '[1]', '{}')",
+            rows,
+        )
+    return shop_url
+
+
+def load(url, **asked):
+    return check(dlq.load(url, **{"since": None, **asked}))
+
+
+FILTERS = (
+    ("all that failed", {}, 108),
+    ("every status", {"status": None}, 120),
+    ("one status", {"status": "replayed"}, 12),
+    ("two statuses", {"status": "failed, replayed"}, 120),
+    ("since is included", {"since": "2026-11-20T10:00:00Z"}, 3),
+    ("until is not", {"since": "2026-11-20T10:00:00Z", "until": "2026-11-20T12:00:00Z"}, 2),
+    ("another zone", {"since": "2026-11-20T12:00:00+02:00"}, 3),
+    ("a date", {"since": "2026-11-20"}, 12),
+    ("queue", {"queue": "emails", "status": None}, 60),
+    ("queues", {"queue": ["emails", "memos"], "status": None}, 120),
+    ("no such queue", {"queue": "email"}, 0),
+    ("a whole task name", {"task": "api.tasks.generate_memo", "status": None}, 40),
+    ("its last part", {"task": "generate_memo", "status": None}, 80),
+    ("a part that is not the last", {"task": "tasks", "status": None}, 0),
+    ("a pattern is no pattern", {"task": "%memo", "status": None}, 0),
+    ("exception", {"exception": "SMTPException,ValueError", "status": None}, 120),
+    ("all at once", {"queue": "memos", "task": "send_email", "since": "2026-11-20", "exception": "ValueError"}, 1),
+    ("quotes are text", {"queue": "x' or 'a'='a"}, 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("road", ["adbc", "sqlalchemy"])
+@pytest.mark.parametrize(("asked", "rows"), [f[1:] for f in FILTERS], ids=[f[0] for f in FILTERS])
+def test_filters(url, asked, rows, road):
+    source = open_source(url)
+    source.road = road
+    assert len(load(source, **asked)) == rows
+
+
+def test_both_roads_give_the_same_frame(url):
+    fast, slow = open_source(url), open_source(url)
+    slow.road = "sqlalchemy"
+    for asked in ({}, {"columns": ["traceback", "raw"]}, {"limit": 7}, {"queue": "none"}):
+        one, other = load(fast, **asked), load(slow, **asked)
+        pd.testing.assert_frame_equal(one, other)
+        assert one.attrs == other.attrs
+        assert {name: one[name].dtype for name in SCHEMA} == SCHEMA
+
+
+def test_a_limit_keeps_the_newest_and_says_so(url):
+    cut = load(url, limit=10)
+    assert len(cut) == 10
+    assert cut.failed_at.min() == pd.Timestamp(
+        NOW - timedelta(hours=10)
+    )  # one of the ten was replayed
+    assert cut.attrs["truncated"] and "Cut at 10 rows" in cut.attrs["notes"][0]
+    whole = load(url, limit=108)
+    assert len(whole) == 108 and not whole.attrs["truncated"] and not whole.attrs["notes"]
+
+
+def test_a_load_says_what_was_asked(url):
+    attrs = load(url, queue="emails", since="2026-11-01").attrs
+    assert attrs == {
+        "selection": "since 2026-11-01 00:00Z; queue emails; status failed",
+        "narrows": True,
+        "truncated": False,
+        "notes": [],
+        "source": "celery:failed_tasks",
+        "tracebacks": "representatives",
+    }
+    assert not load(url).attrs["narrows"]
+
+
+def test_rows_are_sorted_and_their_content_hash_is_stable(url):
+    failures = load(url)
+    assert failures.failed_at.is_monotonic_increasing
+    again = load(url, columns=["traceback"])
+    parts = ["task_id", "task_name", "queue", "args", "kwargs"]
+    assert [content_hash(*row) for row in failures[parts].itertuples(index=False)] == [
+        content_hash(*row) for row in again[parts].itertuples(index=False)
+    ]
+
+
+def test_one_traceback_for_each_kind_of_failure(url):
+    failures = load(url, status=None)
+    kinds = failures.assign(code=failures.exception_message.str[-3:], length=0)
+    with_trace = failures[failures.traceback.notna()]
+    # three tasks x two exceptions (each with its own status code and stack length)
+    assert len(with_trace) == len(kinds.groupby(["task_name", "exception_type", "code"])) == 6
+    first = kinds.groupby(["task_name", "exception_type", "code"]).failed_at.min()
+    assert set(with_trace.failed_at) == set(first)
+    every = load(url, status=None, columns=["traceback"])
+    assert every.traceback.notna().all() and every.attrs["tracebacks"] == "all"
+    pd.testing.assert_series_equal(every.traceback[with_trace.index], with_trace.traceback)
+
+
+def test_a_stack_of_another_length_is_another_kind(url):
+    with psycopg.connect(url) as connection:
+        connection.execute("update failed_tasks set traceback = repeat('y', id::int + 500)")
+    assert load(url).traceback.notna().all()
+    with psycopg.connect(url) as connection:
+        connection.execute("update failed_tasks set traceback = null")
+    assert load(url).traceback.isna().all()
+
+
+def test_representatives_have_a_limit_and_say_so(url, monkeypatch):
+    from dlqanalysis.sources import _representatives
+
+    monkeypatch.setattr(_representatives, "MOST", 2)
+    failures = load(url, status=None)
+    assert failures.traceback.notna().sum() == 2
+    assert (
+        "6 kinds of failures: tracebacks were fetched for the 2 most frequent"
+        in failures.attrs["notes"][0]
+    )
+
+
+def test_details_fill_these_rows_and_say_what_is_gone(url, monkeypatch):
+    monkeypatch.setattr(sources, "_AT_ONCE", 3)
+    source = dlq.connect(url)
+    failures = load(source)
+    some = failures[failures.traceback.isna()].head(7)
+    with psycopg.connect(url) as connection:
+        connection.execute("delete from failed_tasks where id = %s", (some.failure_id.iloc[2],))
+    filled = dlq.details(source, some)
+    assert filled.traceback.isna().tolist() == [False, False, True, False, False, False, False]
+    assert filled.attrs["tracebacks"] == "all" and some.attrs["tracebacks"] == "representatives"
+    assert "1 of these rows are no longer" in filled.attrs["notes"][-1]
+    pd.testing.assert_frame_equal(filled.drop(columns="traceback"), some.drop(columns="traceback"))
+    assert dlq.details(source, some.head(0)).empty
+    odd = some.assign(source=pd.Series("bullmq:default", some.index, dtype="category"))
+    with pytest.raises(SettingsError, match=r"from bullmq:default, not from celery:failed_tasks"):
+        dlq.details(source, odd)
+
+
+def test_show_gives_all_there_is_of_one(url):
+    failures = load(url)
+    field = dlq.show(url, failures.failure_id.iloc[0])
+    assert field["traceback"].startswith("Traceback:")
+    assert field["task_name"] == failures.task_name.iloc[0]
+    with pytest.raises(QueryError, match=r"has no failure 'uuid-1'. Take a failure_id"):
+        dlq.show(url, "uuid-1")
+
+
+def test_nothing_is_written_or_locked(url):
+    with psycopg.connect(url) as connection:
+        connection.execute("lock table failed_tasks in exclusive mode")
+        assert len(load(url)) == 108  # a writer at work does not stop a reader
+    before = "select xmin::text, count(*) from failed_tasks group by 1"
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(before).fetchall()
+        dlq.details(url, load(url, columns=["traceback", "raw"]))
+        assert connection.execute(before).fetchall() == rows
+
+
+WRONG = (
+    ({"since": "yesterday"}, SettingsError, "'yesterday' is no time"),
+    ({"since": "2026-11-02", "until": "2026-11-01"}, SettingsError, "is not before until"),
+    ({"limit": 0}, SettingsError, "limit is 0"),
+    ({"limit": True}, SettingsError, "limit is True"),
+    ({"limit": "10"}, SettingsError, "limit is '10'"),
+    ({"columns": ["tracebak"]}, SchemaError, "Did you mean 'traceback'"),
+    ({"queue": "a\x00b"}, SettingsError, "holds characters that no name has"),
+    ({"queue": "a\ud800b"}, SettingsError, "holds characters that no name has"),
+    ({"status": "fialed"}, SettingsError, "which knows failed, pending_replay"),
+)
+
+
+@pytest.mark.parametrize(("asked", "error", "words"), WRONG)
+def test_what_cannot_be_asked(url, asked, error, words):
+    with pytest.raises(error, match=words):
+        dlq.load(url, **asked)
+
+
+def test_names_urls_and_paths(url, monkeypatch, tmp_path):
+    with pytest.raises(SettingsError, match=r"'shop' is not connected: set DLQ_SHOP_URL"):
+        dlq.connect("shop")
+    monkeypatch.setenv("DLQ_SHOP_URL", url)
+    assert len(load("shop")) == 108
+    with pytest.raises(
+        SettingsError, match=r"'oracle://' is no system that can be read yet. There are: postgresql"
+    ):
+        dlq.connect("oracle://x/y")
+    kept = dlq.snapshot(load("shop"), tmp_path / "kept.parquet")
+    assert len(load(kept)) == 108
+    monkeypatch.setenv("DLQ_KEPT_URL", str(kept))
+    assert len(load("kept")) == 108
+    with pytest.raises(SettingsError, match=r"is an export: nothing can be replayed from it"):
+        dlq.connect_hand(str(kept))
+    assert dlq.connect("admin+http://localhost:1/api/v1/admin/dlq").name.startswith(
+        "admin:localhost"
+    )
+
+
+def test_an_empty_table_is_an_empty_frame(shop_url):
+    failures = load(shop_url)
+    assert failures.empty
+    assert {name: failures[name].dtype for name in SCHEMA} == SCHEMA
+    assert load(shop_url, columns=["traceback", "raw"]).empty
+
+
+def test_a_load_makes_no_object_per_row(url):
+    """Columns stay in Arrow from the wire to the frame."""
+    failures = load(url)
+    for name in ("failure_id", "args", "kwargs", "exception_message"):
+        assert type(failures[name].array).__name__ == "ArrowStringArray"
+    assert failures.task_name.cat.codes.dtype == np.int8
+
+
+PAYLOADS = (
+    ("[1]", "{}", "complete"),
+    (" [1] ", "{}", "complete"),
+    ('[NaN, 1e999, "\\ud800"]', "{}", "complete"),
+    ("[" * 300 + "]" * 300, "{}", "complete"),
+    ("[1]", None, "complete"),
+    (None, None, "missing"),
+    ("(1,)", "{}", "unreadable"),
+    ("[1]", "{'a': 1}", "unreadable"),
+    ("{}", "{}", "unreadable"),
+    ("[1]", "[]", "unreadable"),
+    ('"[1]"', "{}", "unreadable"),
+    ("", "{}", "unreadable"),
+    ("[" * 100_000, "{}", "truncated"),
+    ('[1, "ab', "{}", "truncated"),
+    ("('long...', 2)", "{}", "unreadable"),
+    ("('long...',)", "{}", "truncated"),
+    ("[1]", '{"a": "b…', "truncated"),
+)
+
+
+def test_payload_states():
+    import pyarrow as pa
+
+    args, kwargs, states = (list(column) for column in zip(*PAYLOADS, strict=True))
+    found = payload_state(
+        pa.chunked_array([args[:3], args[3:]]), pa.chunked_array([kwargs]), len(args)
+    )
+    assert found.to_pylist() == states
+    alone = [
+        payload_state(
+            pa.chunked_array([[a]], pa.string()), pa.chunked_array([[k]], pa.string()), 1
+        )[0].as_py()
+        for a, k, _ in PAYLOADS
+    ]
+    assert alone == states
+
+
+def test_many_refused_payloads_are_not_tried_one_by_one(monkeypatch):
+    import pyarrow as pa
+
+    from dlqanalysis.sources import _payload_state
+
+    tried = []
+    monkeypatch.setattr(_payload_state, "_SLOW", 10)
+    monkeypatch.setattr(_payload_state, "_reads", lambda text: tried.append(text) or True)
+    args = [f"({n},)" for n in range(50)] + ["[NaN]"]
+    found = payload_state(pa.chunked_array([args]), pa.chunked_array([["{}"] * 51]), 51).to_pylist()
+    assert found == ["unreadable"] * 50 + ["complete"]
+    assert tried == ["[NaN]"]
