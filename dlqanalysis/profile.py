@@ -7,10 +7,12 @@
 | DLQ_<NAME>_BROKER_URL | the broker that replays are published to |
 | DLQ_<NAME>_RESULTS_URL | the result backend where outcomes are read; optional |
 | DLQ_<NAME>_TOKEN | the bearer token of an HTTP API |
+| DLQ_<NAME>_HAND_TOKEN | the token that may write; default: the reader's |
 | DLQ_JOURNAL_URL | the journal's database; default: the file dlq-journal.sqlite in DLQ_HOME |
 | DLQ_HOME | where journal and snapshots are kept; default: ~/.local/share/dlqanalysis |
 | DLQ_PROFILE | the profile's path |
 | DLQ_RULEBOOK | the path of rules that go before the built-in ones |
+| DLQ_GROUPS | the path of groups merged and split by hand, and of your own placeholders |
 | DLQ_QUERIES | a folder of *.sql whose named queries are added to ours |
 | DLQ_ARM | a plan id, to let an unattended run of 40_replay send that very plan |
 | DLQ_OPERATOR | who acts, for the journal; default: the login name |
@@ -238,6 +240,12 @@ def redact_salt() -> bytes:
 def rulebook_path() -> str:
     """Where the user's own rules are, or nothing."""
     return os.environ.get("DLQ_RULEBOOK") or ""
+
+
+def groups_file() -> tuple[str, str]:
+    """Path and text of the groups changed by hand, or nothing twice."""
+    path = os.environ.get("DLQ_GROUPS") or ""
+    return path, read_text(Path(path), "groups file") if path else ""
 
 
 def operator() -> str:

@@ -1,6 +1,12 @@
-"""What is the same error: a message becomes its template, a failure its fingerprint."""
+"""What is the same error: a message becomes its template, a failure its fingerprint.
+
+Type and template decide. Values are placeholders, codes and names of schema stay (see `table` and `codes`); frames of
+the traceback refine only failures whose message says nothing (`frames`); people merge and split in a file (`hand`),
+for which `similar` makes proposals.
+"""
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -8,22 +14,32 @@ import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.fingerprint.columns import distinct, run, shapes, texts
-from dlqanalysis.fingerprint.table import ALGORITHM, FINISH, NAME, REST
+from dlqanalysis.fingerprint.columns import Codes, distinct, run, shapes, texts
+from dlqanalysis.fingerprint.explain import explain
+from dlqanalysis.fingerprint.frames import innermost, says_nothing
+from dlqanalysis.fingerprint.hand import Hand, by_hand
+from dlqanalysis.fingerprint.similar import merge_stub, similar
+from dlqanalysis.fingerprint.table import ALGORITHM
+from dlqanalysis.fingerprint.templates import templates
 
-__all__ = ["ALGORITHM", "fingerprint", "skeletons", "template"]
-
-
-SHOWN = 2_000  #: characters of a template
+__all__ = [
+    "ALGORITHM",
+    "explain",
+    "fingerprint",
+    "merge_stub",
+    "similar",
+    "skeletons",
+    "template",
+]
 
 
 def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
-    """Text with its number-bearing tokens collapsed and its codes kept; nulls stay.
+    """Text whose values are each one control character, codes and names as they were; nulls stay.
 
     Equal skeletons have equal templates and hold the same codes, so one of each stands for all.
     """
     codes, values = distinct(texts(column))
-    shape_codes, shaped = shapes(values)
+    shape_codes, shaped = shapes(values, by_hand().placeholders)
     return shaped.gather(shape_codes[codes]).to_arrow().cast(pa.string())
 
 
@@ -31,64 +47,122 @@ def template(text: str | None) -> str:
     """The message with its values as placeholders; what is missing is the empty text.
 
     >>> template("connect ECONNREFUSED 10.0.3.17:5432")
-    'connect ECONNREFUSED <ip>'
+    'connect ECONNREFUSED <host>'
     """
     if not text:
         return ""
     clean = str(text).encode("utf-8", "backslashreplace").decode()
-    return str(_templates(shapes(texts(pa.array([clean])))[1])[0])
+    shaped = shapes(texts(pa.array([clean])), by_hand().placeholders)[1]
+    return str(templates(shaped)[0])
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
-    """The failures with `fingerprint` (16 hex digits, the same for the same error in every frame) and `template`."""
+    """The failures with `fingerprint` (16 hex digits) and `template`.
+
+    A row's fingerprint depends on its type and message alone, whatever else is in the frame; where the message says
+    nothing also on its traceback. Where load kept one traceback for each kind of failure, it speaks for its kind.
+    """
     for name in ("exception_type", "exception_message"):
         if name not in failures.columns:
             raise SchemaError(
                 f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
             )
-    message_codes, messages = distinct(texts(_arrow(failures["exception_message"])))
-    shape_codes, skeleton = shapes(messages)
-    template_codes, templates = distinct(_templates(skeleton))
-    type_codes, types = distinct(texts(_arrow(failures["exception_type"])))
-    row_template = template_codes[shape_codes[message_codes]]
-    pairs, where = _pairs(type_codes, row_template, len(templates))
-    ids = _hashes(
-        types.gather(pairs // max(1, len(templates))),
-        templates.gather(pairs % max(1, len(templates))),
-    )
-    return failures.assign(
-        fingerprint=_column(ids.gather(where), failures.index),
-        template=_column(templates.gather(row_template), failures.index),
-    )
-
-
-def _pairs(left: np.ndarray, right: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    where, pairs = pd.factorize(left * max(1, width) + right)
-    return pairs, where
-
-
-def _hashes(types: pl.Series, templates: pl.Series) -> pl.Series:
-    digests = [
-        hashlib.sha256(f"{ALGORITHM}\x1f{kind or ''}\x1f{text}".encode()).hexdigest()[:16]
-        for kind, text in zip(types, templates, strict=True)
+    hand = by_hand()
+    message_codes, messages = distinct(_texts(failures["exception_message"]))
+    shape_codes, shaped = shapes(messages, hand.placeholders)
+    template_codes, named = distinct(templates(shaped))
+    type_codes, types = distinct(_texts(failures["exception_type"]))
+    rows = template_codes[shape_codes[message_codes]]
+    kinds, pairs = pd.factorize(type_codes * max(1, len(named)) + rows)
+    pair_types = types.gather(pairs // max(1, len(named))).fill_null("").to_list()
+    pair_templates = named.gather(pairs % max(1, len(named))).to_list()
+    ids = [_id(kind, text) for kind, text in zip(pair_types, pair_templates, strict=True)]
+    quiet = [
+        number
+        for number, (kind, text) in enumerate(zip(pair_types, pair_templates, strict=True))
+        if says_nothing(text, kind)
     ]
-    return pl.Series("text", digests, dtype=pl.String)
-
-
-def _templates(skeletons: pl.Series) -> pl.Series:
-    whole = skeletons.fill_null("")
-    named = whole.str.contains(NAME)
-    finished = run(whole, REST + FINISH)
-    return whole.zip_with(named, finished).str.slice(0, SHOWN).str.strip_chars()
-
-
-def _arrow(column: pd.Series) -> "pa.Array | pa.ChunkedArray":
-    arrow = pa.array(column, from_pandas=True)
-    return arrow.cast(pa.string()) if pa.types.is_null(arrow.type) else arrow
-
-
-def _column(series: pl.Series, index: pd.Index) -> pd.Series:
-    arrow = (
-        pa.chunked_array([series.to_arrow()]) if len(series) else pa.array([], pa.large_string())
+    frames, frame_names = _frames(failures, kinds, quiet)
+    groups, combined = pd.factorize(kinds.astype(np.int64) * len(frame_names) + frames)
+    group_pairs, group_frames = np.divmod(combined, len(frame_names))
+    prints = [
+        _id(pair_types[pair], pair_templates[pair], frame_names[frame]) if frame else ids[pair]
+        for pair, frame in zip(group_pairs, group_frames, strict=True)
+    ]
+    shown = [pair_templates[pair] for pair in group_pairs]
+    if hand.split:
+        groups, prints, shown = _split(hand, groups, prints, shown, message_codes, messages)
+    prints = [hand.merged.get(one, one) for one in prints]
+    return failures.assign(
+        fingerprint=_column(prints, groups, failures.index),
+        template=_column(shown, groups, failures.index),
     )
-    return pd.Series(pd.array(arrow, dtype="str"), index=index)
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join((ALGORITHM, *parts)).encode()).hexdigest()[:16]
+
+
+def _frames(failures: pd.DataFrame, kinds: Codes, quiet: list[int]) -> tuple[Codes, list[str]]:
+    """For each row a code of its innermost frames, 0 where the message speaks or there is no traceback."""
+    codes = np.zeros(len(failures), dtype=np.int64)
+    names = [""]
+    if not quiet or "traceback" not in failures.columns:
+        return codes, names
+    rows = np.flatnonzero(np.isin(kinds, quiet))
+    known, distinct_tracebacks = pd.factorize(failures["traceback"].iloc[rows])
+    frames, found = pd.factorize(
+        np.array([innermost(text) for text in distinct_tracebacks] + [""], dtype=object)
+    )
+    names += [str(name) for name in found]
+    codes[rows] = np.where(known < 0, 0, frames[known] + 1)
+    codes[codes == 1 + list(found).index("")] = 0
+    if failures.attrs.get("tracebacks") == "representatives":
+        codes[rows] = _spread(failures, kinds[rows], rows, codes[rows])
+    return codes, names
+
+
+def _spread(failures: pd.DataFrame, kinds: Codes, rows: Codes, frames: Codes) -> Codes:
+    """Rows without a traceback take the frames of their task's representatives, where these agree."""
+    if "task_name" in failures.columns:
+        tasks = pd.factorize(failures["task_name"].iloc[rows])[0]
+        kinds = pd.factorize(kinds.astype(np.int64) * (tasks.max(initial=0) + 2) + tasks + 1)[0]
+    table = pd.DataFrame({"kind": kinds, "frames": frames})
+    said = table[table["frames"] > 0].groupby("kind")["frames"].agg(["min", "max"])
+    agreed = said.loc[said["min"] == said["max"], "min"]
+    return np.where(
+        frames > 0, frames, table["kind"].map(agreed).fillna(0).astype(np.int64).to_numpy()
+    )
+
+
+def _split(
+    hand: Hand,
+    groups: Codes,
+    prints: list[str],
+    shown: list[str],
+    message_codes: Codes,
+    messages: pl.Series,
+) -> tuple[Codes, list[str], list[str]]:
+    """Groups that a person split, told apart by what the pattern finds in their messages."""
+    groups = groups.copy()
+    for number, one in enumerate(list(prints)):
+        if pattern := hand.split.get(one):
+            rows = np.flatnonzero(groups == number)
+            codes, inside = np.unique(message_codes[rows], return_inverse=True)
+            found = messages.gather(codes).str.extract(f"({pattern})", 1).fill_null("").to_list()
+            for word in sorted(set(found) - {""}):
+                hit = np.array([other == word for other in found])[inside]
+                groups[rows[hit]] = len(prints)
+                prints = [*prints, _id(one, word)]
+                shown = [*shown, f"{shown[number]} [{word}]"]
+    return groups, prints, shown
+
+
+def _texts(column: pd.Series) -> pl.Series:
+    arrow = pa.array(column, from_pandas=True)
+    return texts(arrow.cast(pa.string()) if pa.types.is_null(arrow.type) else arrow)
+
+
+def _column(values: Iterable[str], codes: Codes, index: pd.Index) -> pd.Series:
+    taken = pa.array(list(values), pa.large_string()).take(pa.array(codes))
+    return pd.Series(pd.array(taken, dtype="str"), index=index)

@@ -116,7 +116,6 @@ SKELETON = (
 
 KEPT = _plain("|".join((*CODES, STATUS, *NAMED)))
 GONE = rf"{OPAQUE}|{ANYWHERE}"
-UNPRINTABLE = r"\x1b\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]"
 PLAIN = f"<(?:{'|'.join(NAMES.values())})>"
 MARKED = tuple(Step(name, f"<{name}>", mark) for mark, name in NAMES.items())
 
@@ -151,6 +150,7 @@ GLUED = (
 QUANTITY = f"[{NUM}{TIME}{SIZE}]"
 
 REST = (
+    Step("unseen", rf"\x1b\[[0-9;{NUM}]*[A-Za-z]|[\x00\x08\x0b\x0c\x13-\x1c\x7f]", ""),
     Step("num", rf"{B}[0-9]+[.,]{NUM}", NUM),
     Step("space", r"\s+", " "),
     Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", f"<sql>$1"),
