@@ -294,8 +294,9 @@ def _times(values: pa.ChunkedArray) -> pa.ChunkedArray:
     ).to_pandas()
     moments = pd.to_datetime(words.astype("str"), utc=True, format="ISO8601", errors="coerce")
     numbers = pd.to_numeric(words, errors="coerce")
-    seconds = numbers.where(numbers < 1e11, numbers / 1000).where(numbers.abs() < 1e14)
-    numbered = pd.to_datetime(seconds, unit="s", utc=True, errors="coerce")
+    micros = (numbers * 1e6).where(numbers.abs() < 1e11, numbers * 1e3).round()
+    micros = micros.where(micros.abs() < 2.5e17)  # until the year 9892
+    numbered = pd.to_datetime(micros.astype("Int64"), unit="us", utc=True).astype(_TIME)
     moments = numbered.where(numbers.notna(), moments).astype(_TIME)
     known = pa.array(moments, want, from_pandas=True)
     indices = pa.chunked_array([c.indices for c in texts.chunks], pa.int32())
