@@ -248,7 +248,7 @@ class Hand(Protocol):
         ...
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
-        """For items whose answer never came: sent, refused (it did not happen), or still uncertain."""
+        """For items whose answer never came: sent, not reached (it never happened), or uncertain still."""
         ...
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterable[Verdict]:

@@ -14,6 +14,7 @@ from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Item, Outcome, State
 from dlqanalysis.profile import Profile
+from dlqanalysis.sources._results import Results
 from dlqanalysis.sources.celery.broker import AlreadySent, RedisBroker, Refused
 from dlqanalysis.sources.celery.broker import connect as connect_broker
 from dlqanalysis.sources.celery.hand import CeleryHand
@@ -236,7 +237,7 @@ def test_outcomes_come_from_executions_failures_and_results(hand, shop_url, redi
         "x": Outcome.PENDING,
     }
     client = redis.Redis.from_url(redis_url)
-    hand._results = client
+    hand._results = Results(client)
     client.set("celery-task-meta-nobody", json.dumps({"status": "SUCCESS", "result": 1}))
     client.set("celery-task-meta-pickled", b"\x80\x04}\x94.")
     asked = hand.outcomes({"x": "nobody", "y": "pickled"}, datetime.now(UTC))

@@ -1,9 +1,11 @@
 """The admin API of a Celery system, `admin+https://host/api/v1/admin/dlq`.
 
-Reads: DLQ_<NAME>_URL, DLQ_<NAME>_TOKEN. The hand: DLQ_<NAME>_HAND_TOKEN, else DLQ_<NAME>_TOKEN.
+Reads: DLQ_<NAME>_URL, DLQ_<NAME>_TOKEN. The hand: DLQ_<NAME>_HAND_TOKEN, else
+DLQ_<NAME>_TOKEN; and DLQ_<NAME>_RESULTS_URL, where it learns that a replayed task succeeded.
 """
 
 from dlqanalysis.profile import setting
+from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.admin_api.client import Client
 from dlqanalysis.sources.admin_api.hand import AdminHand
 from dlqanalysis.sources.admin_api.source import AdminSource
@@ -19,7 +21,8 @@ def open_source(url: str, name: str = "admin") -> AdminSource:
 def open_hand(url: str, name: str = "admin") -> AdminHand:
     """A hand for the same URL, with the token of DLQ_<NAME>_HAND_TOKEN, else the source's."""
     part = "HAND_TOKEN" if setting(name, "HAND_TOKEN") else "TOKEN"
-    return AdminHand(Client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}"))
+    client = Client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}")
+    return AdminHand(client, results=connect_results(name))
 
 
 def _upper(name: str) -> str:

@@ -10,11 +10,8 @@ A crash between claim and mark leaves a claim whose new id is known beforehand. 
 written in the same step as the message decides; on RabbitMQ the traces of that id do, if there are any.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,14 +19,13 @@ from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.profile import Profile, setting
 from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.sources._results import Results
+from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.celery.address import Address
 from dlqanalysis.sources.celery.broker import AlreadySent, Broker, Doubt, Refused
 from dlqanalysis.sources.celery.broker import connect as connect_broker
 from dlqanalysis.sources.celery.claims import Claim, Claims
 from dlqanalysis.sources.celery.message import NotReplayable, build, new_id
-
-if TYPE_CHECKING:
-    import redis
 
 _FINAL = {"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED_AGAIN, "started": Outcome.PENDING}
 _RESULTS = {
@@ -48,7 +44,7 @@ class CeleryHand:
         self,
         claims: Claims,
         broker: Broker,
-        results: "redis.Redis | None" = None,
+        results: Results | None = None,
         profile: Profile | None = None,
     ) -> None:
         self._claims, self._broker, self._results = claims, broker, results
@@ -65,7 +61,7 @@ class CeleryHand:
                 f"No broker is known to publish replays to: set {variable} to the workers' broker URL."
             )
         claims = Claims(Address.parse(name_or_url, "HAND_URL"))
-        return cls(claims, connect_broker(broker_url), _results(setting(name, "RESULTS_URL")))
+        return cls(claims, connect_broker(broker_url), connect_results(name))
 
     @property
     def name(self) -> str:
@@ -190,10 +186,9 @@ class CeleryHand:
             return {}
         found = {sent_id: _FINAL[word] for sent_id, word in self._claims.seen(sent_ids).items()}
         open_ = [sent_id for sent_id in sent_ids if found.get(sent_id) in (None, Outcome.PENDING)]
-        if self._results is not None and open_:
-            for sent_id, raw in zip(open_, _asked(self._results, open_), strict=True):
-                if outcome := _RESULTS.get(_status(raw)):
-                    found[sent_id] = outcome
+        for sent_id, state in (self._results(open_) if self._results else {}).items():
+            if outcome := _RESULTS.get(state):
+                found[sent_id] = outcome
         return found
 
     def close(self) -> None:
@@ -215,40 +210,3 @@ class CeleryHand:
 
     def _new_id(self, item: Item) -> str:
         return new_id(self._claims.table.name, item.failure_id, item.task_id)
-
-
-def _results(url: str | None) -> "redis.Redis | None":
-    if not url:
-        return None
-    import redis
-
-    if not url.startswith(("redis://", "rediss://")):
-        raise SettingsError("DLQ_..._RESULTS_URL is read from Redis only: redis:// or rediss://.")
-    client = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
-    try:
-        client.ping()
-    except redis.RedisError as error:
-        with closing(client):
-            raise ConnectError(
-                f"The result backend does not answer ({type(error).__name__}). Check DLQ_..._RESULTS_URL,"
-                " or unset it: outcomes are then read from the tables."
-            ) from None
-    return client
-
-
-def _asked(results: "redis.Redis", sent_ids: Sequence[str]) -> "list[bytes | str | None]":
-    """The raw results, or none when the backend does not answer just now: outcomes stay open then."""
-    import redis
-
-    try:
-        return list(results.mget([f"celery-task-meta-{sent_id}" for sent_id in sent_ids]))
-    except redis.RedisError:
-        return [None] * len(sent_ids)
-
-
-def _status(raw: bytes | str | None) -> str:
-    """The status of a result; a result that is no JSON (a pickle, say) is not read."""
-    try:
-        return str(json.loads(raw).get("status", "")) if raw else ""
-    except (ValueError, AttributeError, RecursionError):
-        return ""
