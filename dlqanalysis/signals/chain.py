@@ -89,7 +89,7 @@ def dotted(name: str) -> str:
     name = name.strip()[:300]
     if name.startswith("<class '") and name.endswith("'>"):
         name = name[8:-2]
-    return re.sub(r"::|\\+|\$|/", ".", name).strip(".:( ")
+    return re.sub(r"::|\\+|\$|/", ".", name).strip(".:( ").lstrip("*&")
 
 
 def named(text: str) -> list[str]:

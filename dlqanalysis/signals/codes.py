@@ -27,6 +27,7 @@ _QUOTES = r"""["'\\`]*"""
 # (kind, pattern). The first group is the code; a second one is the word behind it.
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("http_status", r"(?i)\b([1-5]\d\d) (?:client|server) error\b"),
+    ("http_status", r"(?i)\btoo many ([45]\d\d) error responses"),
     (
         "http_status",
         r"(?i)\bhttps?(?:/\d(?:\.\d)?)?(?:[ _-]?(?:error|status|response|request|code|returned|failed|status line))*"
@@ -77,9 +78,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("grpc", r"(?i)\bStatusCode(?:\.|=\"?| ?: ?)\s*([A-Z_]+)"),
     ("grpc", r"(?i)\bcode ?= ?([A-Z_]+),? desc"),
     ("grpc", r"(?i)rpc error:? \(?([A-Z_]+)"),
-    ("grpc", r"\b\d{1,2} ([A-Z]{5,9}(?:_[A-Z]+)?): "),
-    ("grpc?", r"^([A-Z]{5,9}(?:_[A-Z]+)?)(?:: |$)"),
-    ("grpc", r"""["']status["']\s*:\s*["']([A-Z]{5,9}(?:_[A-Z]+)?)["']"""),
+    ("grpc", r"\b\d{1,2} ([A-Z]{5,16}(?:_[A-Z]+)?): "),
+    ("grpc?", r"^([A-Z]{5,16}(?:_[A-Z]+)?)(?:: |$)"),
+    ("grpc", r"""["']status["']\s*:\s*["']([A-Z]{5,16}(?:_[A-Z]+)?)["']"""),
     ("smtp", r"\b([245]\d\d)[ -]#?[245]\.\d{1,3}\.\d{1,3}\b"),
     ("smtp", r"\b([245]\.\d{1,3}\.\d{1,3})\b(?:[^.\d]|$)"),
     ("smtp?", r"\((\d{3}), b?u?['\"]"),
@@ -102,6 +103,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("code", r"""(?i)\bcode["']?\s*(?:[:=]|=>)\s*["'`]([A-Za-z][\w./-]{2,60})["'`]"""),
     ("code", r"""["'](?:error|type|reason|status|name|codeName|__type|errorType)["']\s*(?::|=>)\s*["']([A-Za-z][\w.#/-]{2,80})["']"""),
     ("code", r"<Code>([\w.]+)</Code>"),
+    ("code", r"\(([A-Z][a-z]+(?:[A-Z][a-z]+)+)\)"),
     ("code", r"\((?:client|server)\): (\w+)"),
     ("code", r"(?i)\b(?:code|codeName|KafkaError\{code)=([A-Za-z_]\w+)"),
     ("code", r"(?i)error \d+ \(([A-Z]\w+)\)"),
