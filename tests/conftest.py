@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from dlqanalysis.demo import servers
-from dlqanalysis.demo.shop import DEAD_LETTERS, QUEUES
+from dlqanalysis.demo.shop import DEAD_LETTERS, EXCHANGE, QUEUES
 from tests import services as _services
 
 _numbers = itertools.count()
@@ -115,7 +115,7 @@ def amqp_shop(
     shop_url: str, amqp_url: str, queue_name: Callable[[str], str]
 ) -> Iterator[_services.Shop]:
     """The demo shop with a real worker on RabbitMQ; what it rejects goes to PREFIXqueue.dlq."""
-    for name in (*QUEUES, *(f"{queue}.dlq" for queue in QUEUES), DEAD_LETTERS):
+    for name in (*QUEUES, *(f"{queue}.dlq" for queue in QUEUES), EXCHANGE, DEAD_LETTERS):
         queue_name(name)
     prefix = queue_name("x").removesuffix("x")
     with _services.running_shop(amqp_url, shop_url, prefix) as shop:

@@ -84,6 +84,10 @@ class Den:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self.gone(process)
+
+    def gone(self, process: subprocess.Popen[bytes]) -> None:
+        """Let the warden forget a process that has ended: its number may soon be another's."""
         self._tell(f"gone {process.pid}")
 
     def tail(self, log: str, lines: int = 5) -> str:

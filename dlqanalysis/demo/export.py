@@ -7,23 +7,20 @@ import csv
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dlqanalysis.demo import incident
-from dlqanalysis.frame import COLUMNS, from_arrow
+from dlqanalysis.frame import COLUMNS, arrow_type
 
 ROWS = 2_000
 NAME, DEPLOYS = "demo_export.parquet", "demo_deploys.csv"
 
 
-def failures(rows: int = ROWS, seed: int = incident.SEED) -> pd.DataFrame:
-    """The incident as a failures frame, all statuses; a traceback stands on one row of its kind."""
-    return from_arrow(
-        columns(pa.concat_tables(c.failed_tasks for c in incident.chunks(rows, seed)))
-    )
+def failures(rows: int = ROWS, seed: int = incident.SEED) -> pa.Table:
+    """The incident under the frame's names, all statuses; a traceback stands on one row of its kind."""
+    return columns(pa.concat_tables(c.failed_tasks for c in incident.chunks(rows, seed)))
 
 
 def columns(failed_tasks: pa.Table) -> pa.Table:
@@ -31,12 +28,12 @@ def columns(failed_tasks: pa.Table) -> pa.Table:
     payload = pc.case_when(
         pc.make_struct(
             pc.is_valid(failed_tasks["kwargs"]),
-            pc.is_valid(failed_tasks["args"]),
             pc.is_valid(failed_tasks["body"]),
+            pc.is_valid(failed_tasks["args"]),
         ),
         "complete",
-        "truncated",
         "unreadable",
+        "truncated",
         "missing",
     )
     names = {"queue": "queue_name", "failure_id": "id", "retries": "retries_attempted"}
@@ -45,15 +42,15 @@ def columns(failed_tasks: pa.Table) -> pa.Table:
         for name in COLUMNS
         if names.get(name, name) in failed_tasks.column_names
     }
-    return pa.table(
-        taken
-        | {
-            "source": pa.repeat(pa.scalar("celery:failed_tasks"), failed_tasks.num_rows),
-            "failure_id": failed_tasks["id"].cast(pa.string()),
-            "payload_state": payload,
-            "traceback": _representatives(failed_tasks),
-        }
-    )
+    found = taken | {
+        "source": pa.repeat(pa.scalar("celery:failed_tasks"), failed_tasks.num_rows),
+        "failure_id": failed_tasks["id"].cast(pa.string()),
+        "payload_state": payload,
+        "traceback": _representatives(failed_tasks),
+    }
+    plain = {name: getattr(arrow_type(name), "value_type", arrow_type(name)) for name in COLUMNS}
+    nothing = {name: pa.nulls(failed_tasks.num_rows, kind) for name, kind in plain.items()}
+    return pa.table(nothing | found).select(list(COLUMNS)).cast(pa.schema(plain))
 
 
 def _representatives(failed_tasks: pa.Table) -> pa.Array:
@@ -66,9 +63,7 @@ def _representatives(failed_tasks: pa.Table) -> pa.Array:
 def write(folder: Path, rows: int = ROWS) -> tuple[Path, Path]:
     """Both files, the same bytes of content for the same seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    frame = failures(rows)
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    pq.write_table(table, folder / NAME, compression="zstd", compression_level=19)
+    pq.write_table(failures(rows), folder / NAME, compression="zstd", compression_level=19)
     deploys = incident.deploys()
     with (folder / DEPLOYS).open("w", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, list(deploys[0]), lineterminator="\n")

@@ -212,7 +212,14 @@ def _unreadable(table: pa.Table, slots: Slots) -> pa.Table:
     cut = slots.fill("\"({'property_id': $property_id, 'note': 'see $hex16 and $hex8 for ...\"")
     pickled = slots.fill("\\x80059528000000000000007d94288c0b70726f70657274795f6964$hex8")
     for name, value in (
-        ("args", pc.if_else(pa.array(kind == 0), cut, None)),
+        (
+            "args",
+            pc.case_when(
+                pc.make_struct(kind == 0, kind == 1),
+                cut,
+                slots.fill('"gASVKAAAAAAAAAB9lIwL$hex16"'),
+            ),
+        ),
         ("kwargs", pa.nulls(rows, pa.string())),
         ("body", pc.if_else(pa.array(kind == 1), pickled, None)),
     ):

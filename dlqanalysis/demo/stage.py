@@ -122,16 +122,24 @@ def start_provider(home: Den, state: Path) -> str:
     process = home.start(
         [sys.executable, "-m", "dlqanalysis.demo.provider", str(port), state],
         log="provider.log",
-        env=_environment(home, {}),
+        env=environment(home, {}),
     )
     _wait(lambda: servers.listens(port), process, home, "provider.log", "The mail provider")
     return f"http://127.0.0.1:{port}"
 
 
 def start_worker(
-    home: Den, variables: dict[str, str], *, name: str = "demo", threads: int = 8
+    home: Den,
+    variables: dict[str, str],
+    *,
+    name: str = "demo",
+    threads: int = 8,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> subprocess.Popen[bytes]:
-    """A real Celery worker of the shop, ready to take tasks. Its variables are Stage.shop_environment()."""
+    """A real Celery worker of the shop, ready to take tasks. Its variables are Stage.shop_environment().
+
+    `meanwhile` is done while it starts, which takes a second.
+    """
     log = f"{name}.worker.log"
     options = (
         f"--hostname {name}@shop --pool threads --concurrency {threads} --loglevel INFO".split()
@@ -141,8 +149,9 @@ def start_worker(
     process = home.start(
         [sys.executable, "-m", "celery", "-A", "dlqanalysis.demo.shop", "worker", *options],
         log=log,
-        env=_environment(home, variables),
+        env=environment(home, variables),
     )
+    meanwhile()
     _wait(lambda: " ready." in home.tail(log, 50), process, home, log, "The Celery worker")
     return process
 
@@ -157,7 +166,7 @@ def _wait(
         time.sleep(0.03)
 
 
-def _environment(home: Den, variables: dict[str, str]) -> dict[str, str]:
+def environment(home: Den, variables: dict[str, str]) -> dict[str, str]:
     """What a child gets: the caller's environment without its settings, and what is named here."""
     strange = ("PG", "DLQ_", "SHOP_", "CELERY_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
