@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dlqanalysis
-from dlqanalysis import health, queries, rules
+from dlqanalysis import health, rules
 from dlqanalysis.frame import COLUMNS
+from dlqanalysis.queries import known
 
 ROOT = Path(__file__).parents[1]
 _TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -61,10 +62,10 @@ def face() -> str:
 
 def named_queries() -> str:
     """Every named query: parameters, and what it gives."""
-    known = queries.known().values()
+    found = known().values()
     return rows(
         "query|parameters|gives",
-        ((f"`{q.name}`", ", ".join(q.parameters), q.sentence) for q in known),
+        ((f"`{q.name}`", ", ".join(q.parameters), q.sentence) for q in found),
     )
 
 

@@ -205,14 +205,3 @@ def test_check_and_snapshot_of_a_database(dlq, shop_url, tmp_path):
     assert result.returncode == 0 and result.stdout.strip() == str(kept), result.stderr
     assert list(archive.read(kept)["task_id"]) == ["t1"]
     assert "hunter" not in str(pd.read_parquet(kept).to_dict())
-
-
-def test_a_notebook_report_is_one_html_file(dlq, export, tmp_path):
-    result = dlq(
-        "report", "notebook", "10_triage", "-p", f"source={export}", "-p", "since=", "--out", str(tmp_path / "out")
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    page = Path(result.stdout.strip())
-    assert page.suffix == ".html" and page.parent == tmp_path / "out"
-    text = page.read_text()
-    assert "hunter2" not in text and "jo@example.com" not in text
