@@ -265,7 +265,9 @@ class Journal:
 
     def items(self, run_id: str | None = None, source: str | None = None) -> pd.DataFrame:
         """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`."""
-        query = sa.select(RUNS.c.source, ITEMS).join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+        query = sa.select(RUNS.c.source, RUNS.c.action, ITEMS).join(
+            RUNS, RUNS.c.run_id == ITEMS.c.run_id
+        )
         events = sa.select(ENTRIES).where(ENTRIES.c.failure_id != "").order_by(ENTRIES.c.seq)
         if run_id is not None:
             query = query.where(ITEMS.c.run_id == run_id)
@@ -293,7 +295,7 @@ class Journal:
         full = [
             {**row, **nothing, **told.get((row["run_id"], row["failure_id"]), {})} for row in rows
         ]
-        names = ["source", *(c.name for c in ITEMS.columns), *nothing]
+        names = ["source", "action", *(c.name for c in ITEMS.columns), *nothing]
         frame = pd.DataFrame(full, columns=names)
         frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
         return frame

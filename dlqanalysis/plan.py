@@ -20,7 +20,13 @@ from dlqanalysis.model import SETTLED, FailureClass, Item, State
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 
-ACTIONS = ("replay",)
+#: what a plan can be for -> the word for what it did
+ACTIONS = {
+    "replay": "replayed",  # back to where it came from, to run again
+    "quarantine": "quarantined",  # set aside, out of everybody's way, bytes kept
+    "archive": "archived",  # done with; kept for the record
+    "purge": "purged",  # gone; only the run's snapshot of the rows remains
+}
 _CHOSEN = [
     "failure_id",
     "task_id",
@@ -61,6 +67,11 @@ class Plan:
     def id(self) -> str:
         """What a person types to confirm: the first eight digits of the digest."""
         return self._sealed[:8]
+
+    @property
+    def confirmation(self) -> str:
+        """What must be typed: the id; for a purge also how many go, such as `05c28463 187`."""
+        return f"{self.id} {len(self.chosen)}" if self.action == "purge" else self.id
 
     @property
     def intact(self) -> bool:
@@ -127,7 +138,7 @@ def plan(
     reason: str,
     action: str = "replay",
     limit: int | None = None,
-    classes: tuple[str, ...] = (FailureClass.TRANSIENT,),
+    classes: tuple[str, ...] | None = None,
     duplicates: pd.DataFrame | None = None,
     effects: pd.DataFrame | None = None,
     max_generations: int = 2,
@@ -136,8 +147,9 @@ def plan(
     """Choose what may go back and say of every other failure why it stays. Sends nothing.
 
     `failures` is a failures frame of one source; it is classified and fingerprinted when it is not yet.
-    `classes` names the failure classes that may go: anything but transient is your word against the
-    rules, and stands in the plan. `effects` comes from `dlq.side_effects`, `duplicates` from
+    `action` is replay, quarantine, archive or purge. `classes` names the failure classes that may go; left
+    out, a replay takes transient ones and the other actions take all. To replay anything but transient
+    is your word against the rules, and stands in the plan. `effects` comes from `dlq.side_effects`, `duplicates` from
     `dlq.duplicates` (made here with the profile's key templates when left out). Without a journal, what
     was replayed before is unknown, which the plan says.
 
@@ -145,6 +157,8 @@ def plan(
     and no limit.
     """
     profile = profile or current_profile()
+    if classes is None:
+        classes = (FailureClass.TRANSIENT,) if action == "replay" else tuple(FailureClass)
     _refuse(failures, reason, action, limit, classes)
     if "failure_class" not in failures:
         failures = classify(failures)
@@ -153,11 +167,15 @@ def plan(
     source = str(failures["source"].iloc[0])
     history = journal.items(source=source) if journal is not None else pd.DataFrame()
     generation = _generations(failures, history)
-    if duplicates is None:
-        duplicates = find_duplicates(failures, key=dict(profile.keys) or None)
-    because = _because(
-        failures, history, generation, duplicates, effects, classes, max_generations, profile
-    )
+    because = _Held(failures)
+    _hold_acted_on(because, failures, history, action)
+    if action == "replay":
+        if duplicates is None:
+            duplicates = find_duplicates(failures, key=dict(profile.keys) or None)
+        _hold_unsafe(because, failures, generation, duplicates, effects, max_generations, profile)
+    failure_class = failures["failure_class"].astype("str")
+    because.hold(~failure_class.isin([str(name) for name in classes]), "class is " + failure_class)
+    because = because.texts
     goes = because == ""
     order = failures.index[goes]  # a failures frame is sorted by time: the oldest goes first
     if limit is not None and len(order) > limit:
@@ -180,7 +198,7 @@ def plan(
         },
         chosen=chosen,
         held_back=held_back,
-        warnings=tuple(_warnings(failures, chosen, journal, classes, effects, profile)),
+        warnings=tuple(_warnings(failures, chosen, journal, action, classes, effects, profile)),
     )
 
 
@@ -221,7 +239,7 @@ def _generations(failures: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
     first = pd.Series(1, index=failures.index, dtype="int64")
     if not len(history):
         return first
-    sent = history[history["state"] == State.SENT]
+    sent = history[(history["state"] == State.SENT) & (history["action"] == "replay")]
     by_id = pd.concat(
         [sent.set_index("sent_id")["generation"], sent.set_index("task_id")["generation"]]
     )
@@ -230,67 +248,86 @@ def _generations(failures: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
     return first.where(known.isna(), known.fillna(0).astype("int64") + 1)
 
 
-def _because(
+class _Held:
+    """Why each failure stays; empty for those that may go. The first reason wins, so order is meaning."""
+
+    def __init__(self, failures: pd.DataFrame) -> None:
+        self.texts = pd.Series("", index=failures.index, dtype="str")
+
+    def hold(self, where: pd.Series, text: "str | pd.Series") -> None:
+        """Give those of `where` that have no reason yet this one."""
+        mask = where.to_numpy(dtype=bool, na_value=False) & (self.texts == "").to_numpy()
+        self.texts.loc[mask] = text.loc[mask].astype("str") if isinstance(text, pd.Series) else text
+
+
+def _hold_acted_on(
+    because: _Held, failures: pd.DataFrame, history: pd.DataFrame, action: str
+) -> None:
+    """What cannot be sent, and what somebody has acted on before."""
+    if action == "replay":
+        state = failures["payload_state"].astype("str").fillna("missing")
+        because.hold(state != "complete", "payload is " + state)
+    status = failures["status"].astype("str")
+    done = set(SETTLED) - ({"replayed"} if action == "archive" else set())
+    because.hold(status.isin(done), "status is already " + status)
+    if action != "archive":
+        because.hold(failures["replayed_at"].notna(), "was already replayed")
+    if not len(history):
+        return
+    ids = failures["failure_id"]
+    sent = history[history["state"] == State.SENT]
+    if action == "archive":
+        sent = sent[sent["action"] != "replay"]
+    for rows, text in (
+        (sent, "was already {0} in run {1}"),
+        (history[history["state"] == State.UNCERTAIN], "is uncertain since run {1}: dlq.settle it"),
+    ):
+        last = rows.drop_duplicates("failure_id", keep="last").set_index("failure_id")
+        words = last["action"].map(ACTIONS)
+        told = [text.format(*pair) for pair in zip(words, last["run_id"], strict=True)]
+        found = ids.map(pd.Series(told, index=last.index, dtype="str"))
+        because.hold(found.notna(), found)
+
+
+def _hold_unsafe(
+    because: _Held,
     failures: pd.DataFrame,
-    history: pd.DataFrame,
     generation: pd.Series,
     duplicates: pd.DataFrame,
     effects: pd.DataFrame | None,
-    classes: tuple[str, ...],
     max_generations: int,
     profile: Profile,
-) -> pd.Series:
-    """Why each failure stays; empty for those that may go. The first reason wins, so order is meaning."""
-    because = pd.Series("", index=failures.index, dtype="str")
-    ids = failures["failure_id"]
-
-    def hold(where: pd.Series, text: "str | pd.Series") -> None:
-        open_ = where.to_numpy(dtype=bool, na_value=False) & (because == "").to_numpy()
-        because.loc[open_] = text.loc[open_].astype("str") if isinstance(text, pd.Series) else text
-
-    state = failures["payload_state"].astype("str")
-    hold(state != "complete", "payload is " + state.fillna("missing"))
-    status = failures["status"].astype("str")
-    hold(status.isin(SETTLED), "status is already " + status)
-    hold(failures["replayed_at"].notna(), "was already replayed")
-    if len(history):
-        for was, text in (
-            (State.SENT, "was already sent in run {}"),
-            (State.UNCERTAIN, "is uncertain since run {}: dlq.settle it"),
-        ):
-            runs = history[history["state"] == was].groupby("failure_id")["run_id"].max()
-            run = ids.map(runs)
-            hold(run.notna(), run.astype("str").map(text.format, na_action="ignore"))
+) -> None:
+    """What would do harm, or nothing, if it ran again."""
+    ids, task = failures["failure_id"], failures["task_name"]
     known = pd.Series(dtype="str")
     if effects is not None and len(effects):
         known = (
             effects.drop_duplicates("failure_id").set_index("failure_id")["effect"].astype("str")
         )
     effect = ids.map(known).astype("str")
-    hold(effect == "done", "its side effect was already done")
+    because.hold(effect == "done", "its side effect was already done")
     later = duplicates[duplicates["first"].eq(False).fillna(False).astype(bool)]
     for kind, rows in later.groupby("kind", observed=True, sort=False):
         word = "business key" if kind == "business_key" else str(kind)
-        hold(ids.isin(rows["failure_id"]), f"duplicate by {word} (the oldest goes)")
-    hold(generation > max_generations, f"came back after {max_generations} replays: quarantine it")
-    task = failures["task_name"]
+        because.hold(ids.isin(rows["failure_id"]), f"duplicate by {word} (the oldest goes)")
+    because.hold(
+        generation > max_generations, f"came back after {max_generations} replays: quarantine it"
+    )
     graded: dict[str | None, list[str]] = {}
     for name in task.cat.categories:
         graded.setdefault(_grade(profile, str(name)), []).append(name)
-    templates = [n for n in task.cat.categories if profile.of(profile.keys, str(n)) is not None]
-    hold(task.isin(graded.get("never", [])), "task is graded never in the profile")
-    hold(
+    because.hold(task.isin(graded.get("never", [])), "task is graded never in the profile")
+    because.hold(
         task.isin(graded.get("reconcile", [])) & (effect != "not_done"),
         "task is graded reconcile: nobody has checked its side effect (effects=dlq.side_effects(...))",
     )
+    templates = [n for n in task.cat.categories if profile.of(profile.keys, str(n)) is not None]
     keyed = failures["idempotency_key"].notna() | task.isin(templates)
-    hold(
+    because.hold(
         task.isin(graded.get("needs_key", [])) & ~keyed,
         "task is graded needs_key and has no idempotency key",
     )
-    failure_class = failures["failure_class"].astype("str")
-    hold(~failure_class.isin([str(name) for name in classes]), "class is " + failure_class)
-    return because
 
 
 def _grade(profile: Profile, task: str) -> str | None:
@@ -307,6 +344,7 @@ def _warnings(
     failures: pd.DataFrame,
     chosen: pd.DataFrame,
     journal: Journal | None,
+    action: str,
     classes: tuple[str, ...],
     effects: pd.DataFrame | None,
     profile: Profile,
@@ -315,6 +353,10 @@ def _warnings(
         yield "no journal was given, so what was replayed before is unknown."
     if failures.attrs.get("truncated"):
         yield "the load was cut off by its limit: there are more failures than this plan has seen."
+    if action == "purge":
+        yield "purged rows are gone for good; only the snapshot that the run takes first remains."
+    if action != "replay":
+        return
     forced = sorted(str(name) for name in classes if name != FailureClass.TRANSIENT)
     if forced:
         yield f"failures that the rules call {', '.join(forced)} go too, because you named the class."

@@ -50,10 +50,10 @@ def replay(
     stops inside a stage when more than that share of at least `min_sample` failed again. Ctrl-C stops
     between items; `dlq.resume` goes on. Raises NotConfirmed or RunError before anything is sent.
     """
-    if (confirm or armed()) != plan.id:
+    if (confirm or armed()) != plan.confirmation:
         raise NotConfirmed(
             "Nothing was sent: this plan is not confirmed. Show it, read what goes and what stays, then"
-            " type its id into confirm."
+            " type its id into confirm (for a purge: its id, a space, and how many go)."
         )
     if not plan.intact:
         raise RunError(
@@ -67,6 +67,7 @@ def replay(
         raise RunError(
             f"Nothing was sent: this plan was run already. {run} dlq.resume goes on with it."
         )
+    gate = gate if plan.action == "replay" else None  # nothing runs, so nothing comes of it
     options = {
         "stages": list(stages),
         "rate": rate,
@@ -78,7 +79,7 @@ def replay(
     }
     _checked(options)
     items = list(plan.items())
-    findings = _ready(to, items)
+    findings = _ready(to, plan.action, items)
     kept = _snapshot(to, items, plan.id)
     run_id = journal.start(plan, options)
     journal.record(run_id, [("", "preflight", _told(findings)), ("", "snapshot", kept)])
@@ -103,7 +104,8 @@ def resume(
     min_sample, wait and poll anew.
     """
     head = journal.run(run_id)
-    if (confirm or armed()) != head["plan_id"]:
+    count = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
+    if (confirm or armed()) != head["plan_id"] + count:
         raise NotConfirmed(
             "Nothing was sent: type the id of the run's plan into confirm to go on with it."
         )
@@ -120,7 +122,7 @@ def resume(
     if not items:
         journal.record(run_id, [("", "resumed", options), ("", "finished", {})])
         return Run.read(run_id, journal)
-    findings = _ready(to, items)
+    findings = _ready(to, head["action"], items)
     journal.record(run_id, [("", "resumed", options), ("", "preflight", _told(findings))])
     return _Execution(
         run_id, head["source"], head["action"], to, journal, options, progress or _say
@@ -296,7 +298,8 @@ class _Execution:
         """Wait for the stage's outcomes; go on only when enough succeeded."""
         gate = self.options["gate"]
         if gate is None:
-            self.say(f"{name}: {_words(counts)}; outcomes not measured (gate=None)")
+            unmeasured = "; outcomes not measured (gate=None)" if self.action == "replay" else ""
+            self.say(f"{name}: {_words(counts)}{unmeasured}")
             return
         until = time.monotonic() + duration(self.options["wait"]).total_seconds()
         while waiting and time.monotonic() < until:
@@ -324,7 +327,11 @@ class _Execution:
             raise _Stop(f"the last {told}; expected {gate:.0%}")
 
 
-def _fits(action: str, source: str, hand: Hand) -> None:
+def _fits(action: str, source: str, hand: Hand | None) -> None:
+    if hand is None:
+        raise RunError(
+            f"Nothing was sent: no hand was given. Open the one of {source}: to=dlq.connect_hand(name)."
+        )
     if hand.name != source:
         raise RunError(f"Nothing was sent: the plan is for {source}, this hand is for {hand.name}.")
     if action not in hand.capabilities:
@@ -345,8 +352,9 @@ def _checked(options: dict[str, Any]) -> None:
     duration(options["wait"])
 
 
-def _ready(hand: Hand, items: list[Item]) -> list[Finding]:
-    findings = list(hand.preflight(items))
+def _ready(hand: Hand, action: str, items: list[Item]) -> list[Finding]:
+    """What the hand finds before a replay; the other actions need no workers and no queues."""
+    findings = list(hand.preflight(items)) if action == "replay" else []
     if blocking := [finding.text for finding in findings if finding.blocks]:
         raise RunError(f"Nothing was sent: {' '.join(blocking)}")
     return findings

@@ -151,7 +151,7 @@ def test_the_first_reason_wins(tmp_path):
     assert because(made) == {
         "1": "payload is unreadable",
         "2": "status is already replayed",
-        "3": f"was already sent in run {run}",
+        "3": f"was already replayed in run {run}",
         "4": f"is uncertain since run {run}: dlq.settle it",
         "5": "its side effect was already done",
         "6": "its side effect was already done",
@@ -217,7 +217,7 @@ def test_a_skip_in_a_later_run_does_not_hide_that_it_was_sent(tmp_path):
         items=lambda: iter(plan(frame(failure(1)), None, reason="q", profile=NOBODY).items())), {})  # fmt: skip
     journal.record(second, [("1", "skipped", {"detail": "already"})])
     made = plan(frame(failure(1), failure(2)), journal, reason="x", profile=NOBODY)
-    assert because(made) == {"1": f"was already sent in run {run}"}
+    assert because(made) == {"1": f"was already replayed in run {run}"}
     assert (journal.items(second)["state"] == State.SKIPPED).all()
 
 
@@ -292,6 +292,53 @@ def test_items_are_the_chosen_in_order():
     assert [item.failure_id for item in items] == ["1", "2"]
     assert items[0].content_hash == made.chosen["content_hash"].iloc[0]
     assert items[0].queue == "payments" and items[0].generation == 1
+
+
+def test_other_actions_take_what_a_replay_may_not(tmp_path):
+    rows = [
+        failure(1, payload_state="unreadable"),
+        failure(2, failure_class="data"),
+        failure(3, args=[2]),
+        failure(4, args=[2]),
+        failure(5, status="replayed", replayed_at=START),
+        failure(6, status="pending_replay"),
+        failure(7, status="archived"),
+        failure(8),
+        failure(9),
+    ]
+    journal, run = journal_with(tmp_path, ("8", "new-8"), uncertain=["9"])
+    profile = Profile(safety={"*": "never"})
+
+    def chosen(action, **options):
+        made = plan(
+            frame(*(dict(row) for row in rows)),
+            journal,
+            reason="x",
+            action=action,
+            profile=profile,
+            **options,
+        )
+        return list(made.chosen["failure_id"]), because(made)
+
+    assert chosen("replay")[0] == []
+    went, stayed = chosen("quarantine")
+    assert went == ["1", "2", "3", "4"]
+    assert stayed["8"] == f"was already replayed in run {run}"
+    assert chosen("quarantine", classes=("data",))[0] == ["2"]
+    went, stayed = chosen("archive")  # what was replayed may be archived; what is under way may not
+    assert went == ["1", "2", "3", "4", "5", "8"]
+    assert set(stayed) == {"6", "7", "9"}
+    assert chosen("purge")[0] == ["1", "2", "3", "4"]
+
+
+def test_a_purge_wants_the_number_too():
+    made = plan(frame(failure(1), failure(2)), None, reason="x", action="purge", profile=NOBODY)
+    assert made.confirmation == f"{made.id} 2"
+    assert any("gone for good" in text for text in made.warnings)
+    archived = plan(
+        frame(failure(1), failure(2)), None, reason="x", action="archive", profile=NOBODY
+    )
+    assert archived.confirmation == archived.id != made.id
 
 
 ROW = st.fixed_dictionaries(

@@ -251,6 +251,28 @@ def test_a_run_is_cancelled_from_elsewhere(shop_url, redis_url, queue, journal, 
     assert run.stopped == "cancelled" and len(worker.ran) == 10 and adds_up(run)
 
 
+def test_an_archive_goes_through_the_same_door(shop_url, redis_url, queue, journal, hand):
+    fill(shop_url, queue, 30)
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute(
+            "UPDATE failed_tasks SET status = 'replayed', replayed_at = now() WHERE id <= 10"
+        )
+        db.execute("UPDATE failed_tasks SET status = 'pending_replay' WHERE id > 25")
+    failures = dlq.load(dlq.connect(shop_url), since=None, status=None, limit=1000)
+    plan = dlq.plan(failures, journal, reason="older than 30 days", action="archive")
+    assert len(plan.chosen) == 25
+    with pytest.raises(NotConfirmed):
+        dlq.replay(plan, to=hand, journal=journal, **QUICK)
+    with psycopg.connect(shop_url, autocommit=True) as db:  # meanwhile somebody takes one up
+        db.execute("UPDATE failed_tasks SET status = 'pending_replay' WHERE id = 20")
+    run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
+    assert run.finished and adds_up(run)
+    assert run.summary.iloc[0][["sent", "skipped"]].tolist() == [24, 1]
+    assert statuses(shop_url) == {"archived": 24, "pending_replay": 6}
+    [settled] = hand.settle([item for item in plan.items() if item.failure_id == "1"], run.run_id)
+    assert settled.state == State.SENT
+
+
 def operator(*args):
     env = {**os.environ, "PYTHONWARNINGS": "default"}
     return subprocess.Popen(
@@ -278,7 +300,9 @@ def test_killed_at_random_moments_everything_runs_exactly_once(shop_url, redis_u
             before = len(worker.ran)
             process = operator(*args)
             more = before + draw.randrange(1, 30)
-            assert wait_for(lambda more=more, p=process: len(worker.ran) >= more or p.poll() is not None)
+            assert wait_for(
+                lambda more=more, p=process: len(worker.ran) >= more or p.poll() is not None
+            )
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=30)
         last = operator(*args)

@@ -132,6 +132,22 @@ class Claims:
                 db.execute(table.clause.update().where(self._is([failure_id])).values(values))
             db.execute(self._claims.update().where(self._one(failure_id)).values(state="sent"))
 
+    def archive(self, items: Sequence[Item]) -> list[Receipt]:
+        """Give rows the status `archived`, in one transaction; never one that is pending or has changed."""
+        receipts = []
+        with self._transaction() as db:
+            rows = {row["failure_id"]: row for row in self._locked(db, items)}
+            there = self._there(db, [i.failure_id for i in items if i.failure_id not in rows])
+            for item in items:
+                row = rows.get(item.failure_id)
+                why = self._why_not(item, row, item.failure_id in there, archive=True)
+                state = State.SKIPPED if why else State.SENT
+                receipts.append(Receipt(failure_id=item.failure_id, state=state, detail=why))
+            ids = [receipt.failure_id for receipt in receipts if receipt.state == State.SENT]
+            if ids:
+                self._set_status(db, ids, "archived")
+        return receipts
+
     def release(self, failure_ids: Iterable[str], run_id: str) -> None:
         """Give claims of this run back: nothing was sent, the rows are as they were."""
         ids = list(failure_ids)
@@ -158,6 +174,12 @@ class Claims:
         )
         with self._transaction() as db:
             return {row[0]: (row[1], row[2], row[3]) for row in db.execute(wanted)}
+
+    def statuses(self, failure_ids: Sequence[str]) -> dict[str, str]:
+        """failure_id -> the status its row has now."""
+        query = self.table.select_rows(("failure_id", "status")).where(self._is(failure_ids))
+        with self._transaction() as db:
+            return {row[0]: str(row[1] or "") for row in db.execute(query)}
 
     def rows(self, failure_ids: Sequence[str]) -> list[Mapping[str, Any]]:
         """The rows as they are now, every column as text."""
@@ -232,13 +254,15 @@ class Claims:
         query = self.table.select_rows(("failure_id",)).where(self._is(failure_ids))
         return set(db.scalars(query))
 
-    def _why_not(self, item: Item, row: Mapping[str, Any] | None, there: bool) -> str:
+    def _why_not(
+        self, item: Item, row: Mapping[str, Any] | None, there: bool, archive: bool = False
+    ) -> str:
         if row is None:
             return "somebody else is working on the row" if there else "the row is gone"
         status = str(row["status"] or "")
-        if status.lower() in SETTLED:
+        if status.lower() in SETTLED and not (archive and status.lower() == "replayed"):
             return f"its status is {status} now"
-        if row["replayed_at"] is not None:
+        if row["replayed_at"] is not None and not archive:
             return "it was replayed meanwhile"
         if content_hash(*(row[name] for name in _CONTENT)) != item.content_hash:
             return "its content changed since the plan was made"

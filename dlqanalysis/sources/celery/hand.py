@@ -38,7 +38,7 @@ _RESULTS = {
 class CeleryHand:
     """Replays rows of one failed_tasks table through one broker."""
 
-    capabilities = frozenset({"replay", "outcome", "settle"})
+    capabilities = frozenset({"replay", "archive", "outcome", "settle"})
 
     def __init__(
         self,
@@ -86,7 +86,11 @@ class CeleryHand:
         return pd.DataFrame(self._claims.rows(failure_ids), columns=names, dtype="str")
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
-        """Claim all, then publish and mark one by one. What was claimed and not tried is given back."""
+        """Replay: claim all, then publish and mark one by one; what was claimed and not tried is given
+        back. Archive: one change of status, in one transaction."""
+        if action == "archive":
+            yield from self._claims.archive(items)
+            return
         ids = {item.failure_id: self._new_id(item) for item in items}
         claimed, skipped = self._claims.take(items, run_id, ids)
         yield from skipped
@@ -138,13 +142,18 @@ class CeleryHand:
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """What became of items whose answer never came: the claim, the ledger and traces of the id tell."""
+        statuses = self._claims.statuses([item.failure_id for item in items])
+        archived = [item for item in items if statuses.get(item.failure_id) == "archived"]
+        for item in archived:
+            yield Receipt(failure_id=item.failure_id, state=State.SENT, detail="it is archived")
+        items = [item for item in items if item not in archived]
         claims = self._claims.state([item.failure_id for item in items])
         traces = self._traces([sent_id for _, sent_id, _ in claims.values()])
         for item in items:
             failure_id = item.failure_id
             run, sent_id, state = claims.get(failure_id, ("", "", ""))
             if not run:
-                detail = "it was never claimed, so nothing was published"
+                detail = "nothing was claimed, published or changed"
                 yield Receipt(failure_id=failure_id, state=State.NOT_REACHED, detail=detail)
             elif run != run_id:
                 detail = f"run {run} has it"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dlqanalysis.errors import SettingsError
+from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import HEAVY
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._payload_state import payload_state
@@ -94,6 +95,7 @@ class CeleryTable:
                 table.clause.c[table.columns["failure_id"].name].desc(),
             ).limit(sa.cast(sa.func.current_setting("dlq.limit"), sa.BigInteger))
         rows = self._fetch(statement, settings, notes)
+        _refuse_ambiguous(rows, table)
         truncated = bool(selection.limit) and rows.num_rows > selection.limit
         if truncated:
             rows = rows.slice(0, selection.limit)  # streamed in the statement's order
@@ -179,6 +181,19 @@ class CeleryTable:
             pa.nulls(rows.num_rows, pa.int32()).fill_null(0), pa.array([self.name])
         )
         return rows.append_column("source", one).append_column("payload_state", state)
+
+
+def _refuse_ambiguous(rows: pa.Table, table: Table) -> None:
+    """A view or a table without a key may show one id twice; a failure needs one of its own."""
+    have = table.columns["failure_id"]
+    if have.unique and have.required:
+        return
+    ids = rows["failure_id"]
+    if ids.null_count or pc.count_distinct(ids).as_py() < len(ids):
+        raise SchemaError(
+            f"{table.name}.{have.name} is no key: some of its values stand twice or are missing. Name a unique"
+            " column in the URL: ?map=failure_id:COLUMN"
+        )
 
 
 def _conditions(

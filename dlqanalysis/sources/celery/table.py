@@ -45,6 +45,7 @@ class Column:
     type: str  #: its base type as pg_type says it: text, jsonb, timestamptz, int8, uuid, ...
     words: tuple[str, ...] = ()  #: the labels of an enum
     required: bool = False  #: NOT NULL
+    unique: bool = False  #: by an index of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,13 +318,15 @@ def _columns(connection: "sa.Connection", oid: int) -> list[Column]:
         """
         SELECT a.attname, coalesce(base.typname, t.typname), a.attnotnull,
                ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e
-                     WHERE e.enumtypid = coalesce(base.oid, t.oid) ORDER BY e.enumsortorder)
+                     WHERE e.enumtypid = coalesce(base.oid, t.oid) ORDER BY e.enumsortorder),
+               EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique
+                       AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
         LEFT JOIN pg_catalog.pg_type base ON t.typtype = 'd' AND base.oid = t.typbasetype
         WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum""",
         (oid,),
     )
-    return [Column(name=n, type=t, required=r, words=tuple(w)) for n, t, r, w in rows]
+    return [Column(name=n, type=t, required=r, words=tuple(w), unique=u) for n, t, r, w, u in rows]
 
 
 def _hidden(connection: "sa.Connection", oid: int) -> set[str]:
