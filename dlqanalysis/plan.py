@@ -167,15 +167,15 @@ def plan(
     source = str(failures["source"].iloc[0])
     history = journal.items(source=source) if journal is not None else pd.DataFrame()
     generation = _generations(failures, history)
-    because = _Held(failures)
-    _hold_acted_on(because, failures, history, action)
+    held = _Held(failures)
+    _hold_acted_on(held, failures, history, action)
     if action == "replay":
         if duplicates is None:
             duplicates = find_duplicates(failures, key=dict(profile.keys) or None)
-        _hold_unsafe(because, failures, generation, duplicates, effects, max_generations, profile)
+        _hold_unsafe(held, failures, generation, duplicates, effects, max_generations, profile)
     failure_class = failures["failure_class"].astype("str")
-    because.hold(~failure_class.isin([str(name) for name in classes]), "class is " + failure_class)
-    because = because.texts
+    held.hold(~failure_class.isin([str(name) for name in classes]), "class is " + failure_class)
+    because = held.texts
     goes = because == ""
     order = failures.index[goes]  # a failures frame is sorted by time: the oldest goes first
     if limit is not None and len(order) > limit:
