@@ -108,11 +108,8 @@ def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12) -> go.Fig
         _bars(figure, names, sizes, name, _look(name, place))
     totals = [*top["count"], *([rest["count"].sum()] if len(rest) else [])]
     _totals(figure, totals, [f"{size:,} ({size / len(failures):.0%})" for size in totals])
-    word = _WORDS.get(column, label(column))
-    said = (
-        f"{label(names[0])} has {totals[0] / len(failures):.0%} of {len(failures):,} failures"
-        f" ({len(table):,} {word}{'' if len(table) == 1 else 's'} in all)"
-    )
+    said = f"{label(names[0])} has {totals[0] / len(failures):.0%} of {len(failures):,} failures"
+    said += f" ({len(table):,} {_PLURALS.get(column, 'values')} in all)" if len(table) > 1 else ""
     _rows(figure, names)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
@@ -183,7 +180,7 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
         f"{vital:,} of {len(groups):,} groups make {together.iloc[vital - 1]:.0%} of"
         f" {groups['count'].sum():,} failures"
     )
-    _rows(figure, names)
+    _rows(figure, names, 64)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
     alt = f"Bar chart of the largest groups. {said}. The largest: {label(names[0], 80)}."
@@ -232,12 +229,14 @@ def funnel(run: Any) -> go.Figure:
 
 # -- pieces -------------------------------------------------------------------------------------------
 
-_WORDS = {
-    "task_name": "task",
-    "exception_type": "exception",
-    "failure_class": "class",
-    "payload_state": "payload state",
-    "worker": "worker",
+_WORDS = {"task_name": "task", "exception_type": "exception", "failure_class": "class"}
+_PLURALS = {
+    "task_name": "tasks",
+    "exception_type": "exceptions",
+    "failure_class": "classes",
+    "queue": "queues",
+    "worker": "workers",
+    "source": "sources",
 }
 
 
@@ -298,10 +297,10 @@ def _totals(figure, sizes, texts):  # type: ignore[no-untyped-def]
     figure.update_xaxes(range=[0, max([*sizes, 1]) * 1.3])
 
 
-def _rows(figure, names):  # type: ignore[no-untyped-def]
+def _rows(figure, names, longest=_LONGEST):  # type: ignore[no-untyped-def]
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[f"{label(name)} " for name in names],
+        ticktext=[f"{label(name, longest)} " for name in names],
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
     )

@@ -11,8 +11,11 @@ import pandas as pd
 
 from dlqanalysis.redact import redact, redact_frame
 
-ROWS = 20  #: shown of a frame; the rest is counted beneath it
+ROWS = 30  #: shown of a frame; the rest is counted beneath it
 WIDTH = 120  #: letters of a cell
+CARD_WIDTH = (
+    6_000  #: letters of a cell where a frame is a card: one or two columns, such as one failure
+)
 _HEAVY = ("args", "kwargs", "traceback", "raw")  # a failures frame is shown without them
 _PERCENT = ("share", "exhausted")
 
@@ -32,11 +35,11 @@ def load(ipython: Any) -> None:
 
 
 def table_html(frame: pd.DataFrame) -> str:
-    """A frame as an HTML table that is safe to keep: redacted, escaped, at most 20 rows, its size beneath."""
+    """A frame as an HTML table that is safe to keep: redacted, escaped, at most 30 rows, its size beneath."""
     shown = readable(frame)
     heads = [] if _plain_index(frame) else [str(shown.index.name or "")]
     columns = [] if _plain_index(frame) else [list(shown.index)]
-    looks = [_LONG] * len(columns)
+    looks = [_SHORT] * len(columns)
     for place, name in enumerate(shown.columns):
         texts = list(shown.iloc[:, place])
         heads.append(name)
@@ -62,7 +65,7 @@ def table_html(frame: pd.DataFrame) -> str:
 
 _NUMBER = "text-align:right;white-space:nowrap"
 _SHORT = "text-align:left;white-space:nowrap"
-_LONG = "text-align:left;min-width:22em;overflow-wrap:anywhere"
+_LONG = "text-align:left;min-width:20em;overflow-wrap:anywhere;white-space:pre-wrap"
 
 
 def _names(frame: pd.DataFrame) -> list[Any]:
@@ -72,9 +75,10 @@ def _names(frame: pd.DataFrame) -> list[Any]:
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """The first rows of a frame as texts for a person: redacted, times in UTC, shares in percent."""
     rows = redact_frame(frame[_names(frame)].head(ROWS))
+    card = len(rows.columns) <= 2 and not _plain_index(frame)
     texts = {}
     for place, name in enumerate(rows.columns):
-        texts[place] = [_cell(str(name), value) for value in rows.iloc[:, place]]
+        texts[place] = [_cell(str(name), value, card) for value in rows.iloc[:, place]]
     shown = pd.DataFrame(texts, index=rows.index, dtype="str")
     shown.columns = [_short(str(name)) for name in rows.columns]
     if not _plain_index(frame):
@@ -82,7 +86,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Any, card: bool = False) -> str:
     if isinstance(value, tuple):
         return ", ".join(_cell(name, part) for part in value)
     if value is None or value is pd.NA or value is pd.NaT or value != value:
@@ -90,18 +94,36 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, pd.Timestamp):
         spoken = value.tz_convert("UTC") if value.tzinfo else value
         return f"{spoken:%Y-%m-%d %H:%M:%S}" + ("Z" if value.tzinfo else "")
+    if isinstance(value, pd.Timedelta):
+        return _length(value)
     if isinstance(value, float):
         if name.endswith(_PERCENT):
             return f"{value:.1%}"
-        return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+        return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
     if isinstance(value, bool) or not isinstance(value, int):
-        return _short(str(value))
+        return _short(str(value), card)
     return str(value) if name.endswith("id") else f"{value:,}"
 
 
-def _short(text: str) -> str:
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
+def _length(value: pd.Timedelta) -> str:
+    """Two units of a length of time: 5 h 21 min."""
+    seconds = round(abs(value.total_seconds()))
+    parts = [
+        (seconds // 86_400, "d"),
+        (seconds // 3_600 % 24, "h"),
+        (seconds // 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    return " ".join(f"{number} {unit}" for number, unit in parts[:2])
+
+
+def _short(text: str, card: bool = False) -> str:
+    """One line of at most WIDTH letters; on a card more, and its lines stay."""
+    keep, width = ("\n", CARD_WIDTH) if card else ("", WIDTH)
+    line = "".join(letter if letter.isprintable() or letter == keep else " " for letter in text)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _size(frame: pd.DataFrame, shown: pd.DataFrame) -> str:

@@ -23,7 +23,8 @@ def headline(failures: pd.DataFrame) -> dict[str, Any]:
     groups = patterns.groups(failures)
     dated = failures["failed_at"].dropna()
     classes = patterns.counts(failures, "failure_class")
-    kept = groups.head(_MOST)
+    words = ["fingerprint", "failure_class", "task_name", "exception_type", "template"]
+    kept = groups[words].fillna("").assign(seen=groups["count"]).head(_MOST)
     return {
         "version": VERSION,
         "source": ", ".join(failures["source"].dropna().astype("str").unique()),
@@ -38,14 +39,14 @@ def headline(failures: pd.DataFrame) -> dict[str, Any]:
         "queues": _numbers(patterns.counts(failures, "queue"), "queue"),
         "tasks": _numbers(patterns.counts(failures, "task_name"), "task_name"),
         "fingerprints": {
-            row.fingerprint: {
-                "count": int(row.count_),
+            str(row.fingerprint): {
+                "count": int(row.seen),
                 "failure_class": row.failure_class,
                 "task_name": row.task_name,
                 "exception_type": row.exception_type,
                 "template": redact(row.template)[:200],
             }
-            for row in kept.rename(columns={"count": "count_"}).fillna("").itertuples()
+            for row in kept.itertuples()
         },
     }
 

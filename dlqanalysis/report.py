@@ -148,6 +148,7 @@ def weekly(
     chosen = {"source": source, "since": since, **parameters}
     chosen |= {"keep": str(numbers.resolve()), "previous": str(last.resolve()) if last else ""}
     book = run("weekly_report", chosen, folder / f"{stem}.ipynb")
+    keep({**(read(numbers) or {}), "asked": _asked(source)}, numbers)
     page = html(book, folder / f"{stem}.html")
     return {
         "html": page,
@@ -239,16 +240,20 @@ def _typed(name: str, value: Any, kind: str) -> Any:
 
 def _last(folder: Path, stem: str, source: str) -> Path | None:
     """The newest earlier report's numbers of this source."""
-    name = Path(source).stem if Path(source).suffix else source
     for path in sorted(folder.glob("weekly-*.json"), reverse=True):
         if path.stem < stem:
             try:
                 numbers = read(path)
             except SettingsError:
                 continue
-            if numbers and (not numbers["source"] or name in numbers["source"]):
+            if numbers and numbers.get("asked") == _asked(source):
                 return path
     return None
+
+
+def _asked(source: str) -> str:
+    """A source as a report remembers it: a name, or a file's name without its folder."""
+    return Path(source).name
 
 
 # -- running --------------------------------------------------------------------------------------------

@@ -1,0 +1,302 @@
+"""Notebook -> executed notebook -> one HTML file; and the numbers that one week leaves for the next."""
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from dlqanalysis import errors, headline, report
+from dlqanalysis.errors import DLQError, SettingsError
+from dlqanalysis.frame import empty, from_records
+from tests.books import FAILURES, FOLDER, HOSTILE, SECRET, small
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory) -> Path:
+    """A notebook full of hostile text, run once for this module."""
+    folder = tmp_path_factory.mktemp("report")
+    book = small(
+        folder / "hostile.ipynb",
+        FAILURES + "failures.attrs['notes'] = [rows[0]['exception_message']]\nfailures",
+        "## When?",
+        "charts.timeline(failures)",
+        "## Which?",
+        "charts.by(failures, 'task_name')",
+        "failures['exception_message']",
+        "dlq.counts(failures, ['task_name', 'queue'])",
+        parameters="limit: int = 5  # how many\nflag: bool = False\nsource: str = 'x'  # where",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLQ_HOME", str(folder / "home"))
+        return report.run(book, {"limit": "7", "flag": "true"}, folder / "out" / "hostile.ipynb")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, as a browser would see them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(executed) -> str:
+    return report.html(executed).read_text(encoding="utf-8")
+
+
+def test_parameters_reach_the_notebook_with_their_types(executed):
+    book = nbformat.read(executed, 4)
+    injected = [c.source for c in book.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    assert injected == ["# Parameters\nlimit = 7\nflag = True\n"]
+
+
+def test_what_is_kept_says_nothing_of_this_machine(executed):
+    text = executed.read_text(encoding="utf-8")
+    assert "papermill" not in text
+    assert str(executed.parent.parent) not in text and str(Path.home()) + "/" not in text
+    assert SECRET not in re.sub(r'"source": \[.*?\]', "", text, flags=re.DOTALL)
+
+
+def test_a_path_that_was_given_is_kept_as_a_name_only(tmp_path):
+    export = tmp_path / "export.parquet"
+    export.write_bytes(b"x")
+    book = small(tmp_path / "in.ipynb", "assert source.startswith('/')\nlen(source)")
+    kept = report.run(book, {"source": str(export)}, tmp_path / "out.ipynb").read_text()
+    assert str(tmp_path) not in kept and "export.parquet" in kept
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sorce": "x"}, "has no parameter 'sorce'. Did you mean 'source'?"),
+        ({"source": "postgresql://u:p@host/db"}, "URL with credentials"),
+        ({"limit": "many"}, "Parameter limit must be int, not 'many'"),
+        ({"flag": "perhaps"}, "Parameter flag must be bool"),
+    ],
+)
+def test_parameters_that_cannot_be_right_are_refused_before_anything_runs(
+    tmp_path, parameters, message
+):
+    book = small(
+        tmp_path / "in.ipynb", parameters="source: str = ''\nlimit: int = 1\nflag: bool = True"
+    )
+    with pytest.raises(SettingsError) as caught:
+        report.run(book, parameters, tmp_path / "out.ipynb")
+    assert message in str(caught.value) and "u:p" not in str(caught.value)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_an_unknown_notebook_is_named_with_a_close_one(tmp_path):
+    with pytest.raises(SettingsError, match="Did you mean 'weekly_report'"):
+        report.run("weekly_reprt", {}, tmp_path / "out.ipynb")
+    with pytest.raises(SettingsError, match="is the notebook itself"):
+        report.run(FOLDER / "00_start_here.ipynb", {}, FOLDER / "00_start_here.ipynb")
+
+
+def test_an_error_of_ours_comes_out_as_itself_and_the_notebook_is_kept(tmp_path):
+    book = small(tmp_path / "in.ipynb", "1 + 1", "raise dlq.errors.PlanError('Give a reason.')")
+    with pytest.raises(errors.PlanError, match=r"^Give a reason\.$"):
+        report.run(book, {}, tmp_path / "out.ipynb")
+    assert "Give a reason." in (tmp_path / "out.ipynb").read_text()
+    assert "Give a reason." in report.html(tmp_path / "out.ipynb").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".ipynb") == [
+        "in.ipynb", "out.ipynb",
+    ]  # fmt: skip
+
+
+def test_any_other_error_is_a_sentence_without_secrets(tmp_path):
+    book = small(tmp_path / "in.ipynb", f"raise ValueError('password={SECRET}')")
+    with pytest.raises(DLQError, match=r"in\.ipynb stopped in cell \d+ with ValueError") as caught:
+        report.run(book, {}, tmp_path / "out.ipynb")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_kernel_starts_where_home_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/dev/null/home")  # no user, root included, can write there
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.delenv(name, raising=False)
+    book = small(tmp_path / "in.ipynb", "20 + 22")
+    assert "42" in report.run(book, {}, tmp_path / "out.ipynb").read_text()
+
+
+def test_the_page_asks_nobody_for_anything(page):
+    tags = Page(page)
+    assert [a["lang"] for a in tags.all("html")] == ["en"]
+    for tag, attributes in tags.tags:
+        assert not re.match(r"(https?:)?//", attributes.get("src") or ""), tag
+        assert tag not in ("link", "iframe", "object", "embed", "form", "base")
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+    assert [a["href"] for a in tags.all("a") if not a["href"].startswith("#")] == []
+
+
+def test_the_page_runs_its_own_scripts_only(page):
+    tags = Page(page)
+    policy = next(a["content"] for a in tags.all("meta") if a.get("http-equiv"))
+    nonce = re.search(r"script-src 'nonce-([\w-]+)'", policy)[1]
+    assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy
+    scripts = tags.all("script")
+    assert {a.get("nonce") for a in scripts} == {nonce, None}
+    assert {a.get("type") for a in scripts if not a.get("nonce")} == {"application/json"}
+    assert len([a for a in scripts if a.get("nonce")]) == 2  # plotly.js once, and the call of it
+
+
+def test_two_pages_share_no_nonce(executed, tmp_path):
+    pages = [report.html(executed, tmp_path / f"{n}.html").read_text() for n in range(2)]
+    first, second = (re.search(r"nonce-([\w-]+)", text)[1] for text in pages)
+    assert first != second
+
+
+def test_figures_have_a_description_and_no_share_button(page):
+    figures = [a for a in Page(page).all("div") if a.get("role") == "img"]
+    assert len(figures) == 2
+    assert all("failures" in a["aria-label"] for a in figures)
+    assert '"showSendToCloud": false' in page
+
+
+def test_the_page_is_titled_and_has_its_sections(page):
+    assert "<title>A small notebook</title>" in page
+    tags = Page(page)
+    targets = {a.get("id") for _, a in tags.tags}
+    links = [a["href"] for a in tags.all("a") if a["href"].startswith("#")]
+    assert links and all(href[1:] in targets for href in links)
+
+
+def test_hostile_text_is_text_and_secrets_are_gone(page):
+    body = page[: page.index("<script nonce")]
+    assert SECRET not in body
+    assert not Page(body).all("img") and "evil.example/'>Click</a>" not in body
+
+
+def test_code_is_left_out_unless_asked_for(executed, page, tmp_path):
+    assert "load_ext" not in page
+    assert "load_ext" in report.html(executed, tmp_path / "code.html", code=True).read_text()
+
+
+def test_a_page_without_figures_has_no_plotly(tmp_path):
+    book = small(tmp_path / "in.ipynb")
+    assert report.html(book).stat().st_size < 20_000
+
+
+def test_what_is_no_notebook_is_said_so(tmp_path):
+    (tmp_path / "x.ipynb").write_text("{")
+    for name in ("x.ipynb", "none.ipynb"):
+        with pytest.raises(SettingsError, match="cannot be read as a notebook"):
+            report.html(tmp_path / name)
+
+
+# -- numbers ----------------------------------------------------------------------------------------------
+
+
+def week(counts: dict[str, int], day: int = 1) -> pd.DataFrame:
+    failures = from_records(
+        [
+            {"failed_at": f"2026-11-{day:02d}T{n % 24:02d}:00:00Z", "queue": "q", "task_name": "t",
+             "exception_type": "E", "exception_message": f"{name} password={SECRET}",
+             "failure_id": f"{name}{n}", "retries": 3}
+            for name, count in counts.items()
+            for n in range(count)
+        ]
+    )  # fmt: skip
+    marks = failures["failure_id"].str[0]
+    return failures.assign(
+        fingerprint=marks,
+        template=failures["exception_message"],
+        failure_class="transient",
+        rule="timeout",
+    )
+
+
+def test_headline_is_small_json_without_payloads():
+    numbers = report.headline(week({"a": 3, "b": 1}))
+    text = json.dumps(numbers)
+    assert SECRET not in text and "kwargs" not in text
+    assert (numbers["failures"], numbers["groups"], numbers["exhausted"]) == (4, 2, 4)
+    assert numbers["classes"] == {"transient": 4}
+    assert numbers["fingerprints"]["a"]["count"] == 3
+
+
+def test_compare_and_novelty_against_last_week(tmp_path):
+    last = report.headline(week({"a": 5, "gone": 2}))
+    report.keep(last, tmp_path / "last.json")
+    now = report.headline(week({"a": 3, "new": 4}, day=8))
+    table = report.compare(now, report.read(tmp_path / "last.json")).set_index("measure")
+    assert table.loc["failures"].tolist() == [7, 7, 0]
+    assert table.loc["groups"].tolist() == [2, 2, 0]
+    changed = report.novelty(now, last)
+    assert dict(zip(changed["fingerprint"], changed["state"], strict=True)) == {
+        "n": "new", "a": "recurring", "g": "gone",
+    }  # fmt: skip
+
+
+def test_a_first_report_has_nothing_to_compare_with():
+    numbers = report.headline(week({"a": 2}))
+    assert report.compare(numbers, None)["before"].isna().all()
+    assert set(report.novelty(numbers, None)["state"]) == {"first report"}
+
+
+def test_an_empty_week_has_numbers_too(tmp_path):
+    nothing = report.headline(week({"a": 1}).iloc[:0])
+    assert nothing["failures"] == 0 and nothing["first_failed"] == ""
+    assert len(report.novelty(nothing, None)) == 0
+    assert report.compare(nothing, report.headline(week({"a": 1}))).loc[0, "change"] == -1
+    assert len(report.rehearse(empty())) == 0
+
+
+def test_numbers_that_are_none_are_refused(tmp_path):
+    for text in ("{", "[]", '{"version": 99}', "{}"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(SettingsError, match="holds no numbers of an earlier report"):
+            report.read(tmp_path / "x.json")
+    assert report.read("") is None and report.keep({}, "") is None
+
+
+def test_archivable_counts_back_from_the_newest():
+    failures = pd.concat([week({"a": 2}, day=1), week({"b": 3}, day=20)], ignore_index=True)
+    table = headline.archivable(failures, "10d")
+    assert list(table["count"]) == [2]
+    assert len(headline.archivable(failures, "30d")) == 0
+
+
+def test_rehearse_makes_a_plan_and_sends_nothing(tmp_path):
+    table = report.rehearse(week({"a": 3, "b": 9}), limit=2)
+    assert table.set_index("decision")["failures"].groupby(level=0).sum().sum() == 12
+
+
+def test_weekly_leaves_a_page_and_numbers_and_compares_with_the_last(tmp_path):
+    export = FOLDER / "data" / "demo_export.parquet"
+    first = report.weekly(
+        str(export), since="", out=tmp_path, now=datetime(2026, 11, 22, tzinfo=UTC)
+    )
+    assert first["html"].name == "weekly-2026-11-22.html" and first["compared_with"] is None
+    assert first["numbers"]["failures"] > 1_000
+    again = report.weekly(
+        str(export), since="", out=tmp_path, now=datetime(2026, 11, 29, tzinfo=UTC), queue="emails"
+    )
+    assert again["compared_with"] == first["json"]
+    text = again["html"].read_text(encoding="utf-8")
+    for section in ("last week", "patterns", "archived", "new", "replay"):
+        assert re.search(rf"<h2[^>]*>[^<]*{section}", text), section
+    assert ">recurring<" in text and ">gone<" in text
+    assert str(tmp_path) not in again["notebook"].read_text()
+    assert (
+        sorted(path.suffix for path in tmp_path.glob("weekly-*"))
+        == 2 * [".html"] + 2 * [".ipynb"] + 2 * [".json"]
+        or len(list(tmp_path.glob("weekly-*"))) == 6
+    )
+
+
+def test_hostile_is_hostile():
+    """The probes of this file do what they threaten, where nothing stops them."""
+    assert Page(HOSTILE).all("script") and Page(HOSTILE).all("img")[0]["onerror"]
