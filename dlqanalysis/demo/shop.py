@@ -237,6 +237,7 @@ def mail(to: str, template: str) -> None:
 
 
 def mail_or_retry(task: Task, to: str, template: str) -> None:
+    """Hand a mail over; when that fails, try again soon, at most max_retries times."""
     try:
         mail(to, template)
     except httpx.HTTPError as error:
@@ -244,6 +245,7 @@ def mail_or_retry(task: Task, to: str, template: str) -> None:
 
 
 def task(name: str) -> Any:
+    """A task of the shop under this name."""
     return app.task(bind=True, base=DLQTask, name=name)
 
 
@@ -251,6 +253,7 @@ def task(name: str) -> Any:
 def generate_memo(
     self: Task, property_id: int, template_id: int, tenant_id: str = "", batch: str = ""
 ) -> str:
+    """Write a memo about a property."""
     require_property(property_id)
     key = f"memo_{property_id}_{template_id}"
     return note(self, "memo", key, property_id=property_id, template_id=template_id)
@@ -258,6 +261,7 @@ def generate_memo(
 
 @task("api.tasks.render_memo_pdf")
 def render_memo_pdf(self: Task, property_id: int, template_id: int, tenant_id: str = "") -> str:
+    """Lay a memo out for printing; release 2026.11.3 breaks it."""
     _, address = require_property(property_id)
     layout = {"address": address, "template": template_id}
     if world.read()["pdf_release"] == "broken":
@@ -268,6 +272,7 @@ def render_memo_pdf(self: Task, property_id: int, template_id: int, tenant_id: s
 
 @task("api.tasks.send_email")
 def send_email(self: Task, to: str, template: str, property_id: int) -> str:
+    """Send one mail; a mail that goes twice arrives twice."""
     mail_or_retry(self, to, template)
     key = f"email_{template}_{property_id}_{to}"
     return note(self, "email", key, property_id=property_id, recipient=to)
@@ -275,6 +280,7 @@ def send_email(self: Task, to: str, template: str, property_id: int) -> str:
 
 @task("api.tasks.send_digest")
 def send_digest(self: Task, user_id: int, to: str, day: str) -> str:
+    """Send a user's digest of a day."""
     mail_or_retry(self, to, "digest")
     return note(self, "digest", f"digest_{user_id}_{day}", recipient=to)
 
@@ -283,12 +289,14 @@ def send_digest(self: Task, user_id: int, to: str, day: str) -> str:
 def enrich_property(
     self: Task, property_id: int, provider: str = "parcels", tenant_id: str = "", batch: str = ""
 ) -> str:
+    """Add what a provider knows about a property."""
     require_property(property_id)
     return note(self, "enrichment", f"enrich_{property_id}_{provider}", property_id=property_id)
 
 
 @task("api.tasks.geocode_address")
 def geocode_address(self: Task, property_id: int, address: str) -> str:
+    """Find where a property lies."""
     require_property(property_id)
     return note(self, "geocode", f"geocode_{property_id}", property_id=property_id)
 
@@ -302,6 +310,7 @@ def charge_invoice(
     customer: str,
     idempotency_key: str,
 ) -> str:
+    """Charge an invoice; a charge that runs twice charges twice."""
     if amount_cents <= 0:
         raise ValueError(f"amount must be positive, got {amount_cents} for invoice {invoice_id}")
     return note(self, "charge", idempotency_key, recipient=customer)
@@ -309,26 +318,31 @@ def charge_invoice(
 
 @task("billing.tasks.refund_payment")
 def refund_payment(self: Task, payment_id: str, amount_cents: int, reason: str) -> str:
+    """Give a payment back."""
     return note(self, "refund", f"refund_{payment_id}")
 
 
 @task("hooks.tasks.deliver_webhook")
 def deliver_webhook(self: Task, endpoint_id: int, url: str, event: str, payload: dict) -> str:
+    """Tell a customer's endpoint about an event."""
     return note(self, "webhook", f"hook_{endpoint_id}_{event}_{payload.get('id')}", recipient=url)
 
 
 @task("hooks.tasks.verify_endpoint")
 def verify_endpoint(self: Task, endpoint_id: int, url: str) -> str:
+    """See whether a customer's endpoint answers."""
     return note(self, "verification", f"verify_{endpoint_id}", recipient=url)
 
 
 @task("exports.tasks.build_report")
 def build_report(self: Task, tenant_id: str, report: str, month: str) -> str:
+    """Build a tenant's monthly report."""
     return note(self, "report", f"report_{tenant_id}_{report}_{month}", recipient=tenant_id)
 
 
 @task("exports.tasks.upload_report")
 def upload_report(self: Task, tenant_id: str, report: str, month: str, bucket: str) -> str:
+    """Put a report into a bucket."""
     return note(self, "upload", f"upload_{tenant_id}_{report}_{month}", recipient=bucket)
 
 

@@ -18,6 +18,7 @@ PATIENCE = 10.0  # seconds for a process to go after its polite signal, before S
 
 
 def alive(pid: int) -> bool:
+    """Whether a process of this number is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -39,6 +40,7 @@ def end(pid: int, polite: int) -> None:
 
 
 def main() -> None:
+    """Make the folder, watch the pipe, and clean up when it ends."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # the parent gets them too; this one sees it through
     try:

@@ -21,6 +21,7 @@ FIELD = re.compile(r"\{(\w+)\}")  #: how a business key's template names its fie
 
 
 def integers(low: int, high: int) -> Callable[[np.random.Generator, int], Words]:
+    """Whole numbers from low up to, not including, high."""
     return lambda rng, rows: pa.array(rng.integers(low, high, rows)).cast(pa.string())
 
 
@@ -34,6 +35,8 @@ def one_of(*names: str) -> Callable[[np.random.Generator, int], Words]:
 
 
 def hexadecimal(digits: int) -> Callable[[np.random.Generator, int], Words]:
+    """So many hexadecimal digits."""
+
     def make(rng: np.random.Generator, rows: int) -> Words:
         text = rng.bytes(rows * digits // 2).hex().encode()
         return pa.array(np.frombuffer(text, f"S{digits}")).cast(pa.string())
@@ -42,6 +45,8 @@ def hexadecimal(digits: int) -> Callable[[np.random.Generator, int], Words]:
 
 
 def joined(*parts: str | Callable[[np.random.Generator, int], Words]):  # type: ignore[no-untyped-def]
+    """Texts and made words, one after the other."""
+
     def make(rng: np.random.Generator, rows: int) -> Words:
         made = [part if isinstance(part, str) else part(rng, rows) for part in parts]
         return pc.binary_join_element_wise(*made, "")
