@@ -109,7 +109,8 @@ def _cast(name: str, have: pa.ChunkedArray, want: pa.DataType) -> pa.ChunkedArra
         return have.cast(want, safe=False)  # parts of a microsecond may go
     if pa.types.is_binary(have.type) and want == pa.string():
         have = have.cast(pa.string())  # checks UTF-8
-    return have if have.type == want else have.cast(want)
+    # texts with 64-bit offsets stay as they are: more than 2 GB of them would not fit into 32 bits
+    return have if have.type in (want, _wide(want)) else have.cast(want)
 
 
 def _absent(rows: int) -> pa.DictionaryArray:
@@ -171,13 +172,22 @@ def _wide(kind: pa.DataType) -> pa.DataType:
     return {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}.get(kind, kind)
 
 
-def _narrow(column: pa.ChunkedArray, rows: int = 10_000) -> pa.ChunkedArray:
+def _narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Bytes with 32-bit offsets, in chunks short enough for them."""
     if column.type == pa.binary():
         return column
-    starts = range(0, len(column), rows)
-    chunks = [column.slice(start, rows).combine_chunks().cast(pa.binary()) for start in starts]
-    return pa.chunked_array(chunks, pa.binary())
+    return pa.chunked_array(
+        [part for chunk in column.chunks for part in _parts(chunk)], pa.binary()
+    )
+
+
+def _parts(chunk: pa.Array) -> list[pa.Array]:
+    if chunk.nbytes < 2**31 or len(chunk) < 2:
+        if chunk.offset:  # offsets count from the start of the buffer: copied, they begin at 0
+            chunk = chunk.take(pa.array(np.arange(len(chunk))))
+        return [chunk.cast(pa.binary())]
+    half = len(chunk) // 2
+    return [*_parts(chunk.slice(0, half)), *_parts(chunk.slice(half))]
 
 
 _STR = pd.StringDtype(na_value=np.nan)

@@ -385,6 +385,24 @@ def test_other_troubles(postgres_url, token, monkeypatch):
         loaded(postgres_url + "&statement_timeout=soon")
 
 
+@pytest.mark.parametrize("value", ["1", "null"])
+def test_ids_that_are_no_key_are_refused(postgres_url, value):
+    run(
+        postgres_url,
+        PLAIN.replace("id serial primary key", "id int, row_id serial unique not null"),
+        *[
+            INSERT.format(
+                "id, task_name, exception_type, failed_at, status",
+                f"{value}, 't', 'E', now(), 'failed'",
+            )
+        ]
+        * 2,
+    )
+    with pytest.raises(SchemaError, match=r"failed_tasks.id is no key.*map=failure_id:COLUMN"):
+        loaded(postgres_url)
+    assert loaded(postgres_url + "&map=failure_id:row_id").failure_id.tolist() == ["1", "2"]
+
+
 def test_a_statement_that_takes_too_long(postgres_url):
     run(postgres_url, PLAIN, "create function pause() returns text language sql as 'select pg_sleep(5)::text'",
         "create view slow as select id, task_name, failed_at, pause() as error from failed_tasks",

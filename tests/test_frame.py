@@ -1,5 +1,6 @@
 """The failures frame: the same columns and dtypes from anything, and one sentence for what does not fit."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,7 @@ from dlqanalysis.frame import (
     empty,
     from_arrow,
     from_records,
+    in_order,
 )
 
 T = "2026-11-01T00:00:00Z"
@@ -328,3 +330,31 @@ def test_anything_is_a_frame_or_a_sentence(records):
         return
     assert len(frame) == len(records)
     check(frame)
+
+
+def test_rows_come_in_order_however_they_were_given():
+    """By failed_at, then source, then failure_id; unknown times last; texts with 64-bit offsets too."""
+    rows = [
+        ("b", "2", 5),
+        ("a", "1", 5),
+        ("a", "10", 5),
+        ("a", "9", 1),
+        ("b", "1", None),
+        ("a", "3", None),
+    ]
+    expected = [("a", "9"), ("a", "1"), ("a", "10"), ("b", "2"), ("a", "3"), ("b", "1")]
+    for order in list(itertools.permutations(rows))[::61]:
+        source, ids, times = zip(*order, strict=True)
+        table = pa.table(
+            {
+                "source": pa.array(source).dictionary_encode(),
+                "failure_id": pa.array(ids, pa.large_string()),
+                "failed_at": pa.array(times, pa.timestamp("us", tz="UTC")),
+                "raw": pa.array([i.encode() for i in ids], pa.large_binary()),
+            }
+        )
+        frame = from_arrow(table)
+        assert list(zip(frame.source, frame.failure_id, strict=True)) == expected
+        assert [bytes(raw).decode() for raw in frame.raw] == frame.failure_id.tolist()
+    ready = in_order(table)
+    assert in_order(ready) is ready

@@ -69,11 +69,11 @@ FILTERS = (
 
 
 @pytest.mark.parametrize("road", ["adbc", "sqlalchemy"])
-@pytest.mark.parametrize(("asked", "rows"), [f[1:] for f in FILTERS], ids=[f[0] for f in FILTERS])
-def test_filters(url, asked, rows, road):
+def test_filters(url, road):
     source = open_source(url)
     source.road = road
-    assert len(load(source, **asked)) == rows
+    found = {name: len(load(source, **asked)) for name, asked, _ in FILTERS}
+    assert found == {name: rows for name, _, rows in FILTERS}
 
 
 def test_both_roads_give_the_same_frame(url):
@@ -205,10 +205,10 @@ WRONG = (
 )
 
 
-@pytest.mark.parametrize(("asked", "error", "words"), WRONG)
-def test_what_cannot_be_asked(url, asked, error, words):
-    with pytest.raises(error, match=words):
-        dlq.load(url, **asked)
+def test_what_cannot_be_asked(url):
+    for asked, error, words in WRONG:
+        with pytest.raises(error, match=words):
+            dlq.load(url, **asked)
 
 
 def test_names_urls_and_paths(url, monkeypatch, tmp_path):

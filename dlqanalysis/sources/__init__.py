@@ -190,7 +190,12 @@ def _with_representatives(source: "Source", table: pa.Table, notes: list[str]) -
     place = pd.Index(found["failure_id"].to_pandas()).get_indexer(pd.Index(ids))
     where = np.full(table.num_rows, -1)
     where[rows] = place
-    traces = found["traceback"].combine_chunks().take(pa.array(where, mask=where < 0))
+    traces = (
+        found["traceback"]
+        .cast(pa.large_string())
+        .combine_chunks()
+        .take(pa.array(where, mask=where < 0))
+    )
     return table.append_column("traceback", traces)
 
 
