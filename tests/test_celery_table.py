@@ -385,6 +385,29 @@ def test_other_troubles(postgres_url, token, monkeypatch):
         loaded(postgres_url + "&statement_timeout=soon")
 
 
+def test_databases_in_other_encodings(postgres_url, token, monkeypatch):
+    base = postgres_url.partition("?")[0]
+    make = "create database {} encoding '{}' template template0 lc_collate 'C' lc_ctype 'C'"
+    latin, ascii_ = (f"{token}_{kind}" for kind in ("latin", "ascii"))
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    run(postgres_url, make.format(latin, "LATIN1"), make.format(ascii_, "SQL_ASCII"))
+    try:
+        text = "convert_from('\\xe9'::bytea, 'LATIN1')"
+        for database, encoding in ((latin, ""), (ascii_, "&client_encoding=LATIN1")):
+            url = f"{base.rpartition('/')[0]}/{database}"
+            run(url, "create table failed_tasks (id int primary key, task_name text, failed_at timestamptz, error text)",
+                f"insert into failed_tasks values (1, 't', now(), {text})")  # fmt: skip
+            if encoding:
+                for ask in (loaded, lambda u: dlq.queries(dlq.connect(u)).top_messages()):
+                    with pytest.raises(
+                        SchemaError, match=r"no UTF-8.*\?client_encoding=LATIN1 in the URL"
+                    ):
+                        ask(url)
+            assert one(f"{url}?{encoding[1:]}").exception_message == "\xe9"
+    finally:
+        run(postgres_url, f"drop database if exists {latin}", f"drop database if exists {ascii_}")
+
+
 @pytest.mark.parametrize("value", ["1", "null"])
 def test_ids_that_are_no_key_are_refused(postgres_url, value):
     run(

@@ -18,7 +18,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from dlqanalysis.errors import ConnectError, DLQError, QueryError, SettingsError, did_you_mean
+from dlqanalysis.errors import (
+    ConnectError,
+    DLQError,
+    QueryError,
+    SchemaError,
+    SettingsError,
+    did_you_mean,
+)
 from dlqanalysis.model import duration
 from dlqanalysis.profile import url_of
 
@@ -106,6 +113,11 @@ class Address:
         """System and place, for frames and plans; the same for source and hand."""
         return f"celery:{self.schema}.{self.table}" if self.schema else f"celery:{self.table}"
 
+    @property
+    def encoding(self) -> str:
+        """UTF8 whatever the database's or PGCLIENTENCODING; another only where the URL says so."""
+        return self.conninfo.get("client_encoding", "UTF8")
+
     def session(self, read_only: bool = True) -> str:
         """libpq's connection string for one session, with the password: never show it."""
         from psycopg.conninfo import make_conninfo
@@ -118,8 +130,7 @@ class Address:
             )
         given = self.conninfo.get("options", "")
         defaults = {"connect_timeout": "10", "application_name": "dlqanalysis"}
-        # UTF8 whatever the database's encoding or PGCLIENTENCODING: Arrow text is UTF-8
-        fixed = {"options": f"{given} {settings}".strip(), "client_encoding": "UTF8"}
+        fixed = {"options": f"{given} {settings}".strip(), "client_encoding": self.encoding}
         return make_conninfo("", **{**defaults, **self.conninfo, **fixed})
 
     @cached_property
@@ -159,6 +170,12 @@ class Address:
 
 
 _TROUBLES: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+    (
+        ("22021", "invalid byte sequence for encoding"),
+        SchemaError,
+        "Postgres at {here} holds text that is no UTF-8, as databases of encoding SQL_ASCII may. Say what it"
+        " is: ?client_encoding=LATIN1 in the URL.",
+    ),
     (
         ("57014", "statement timeout"),
         QueryError,

@@ -41,6 +41,8 @@ def answer(source: "CeleryTable", sql: str, parameters: Mapping[str, Any]) -> pd
             wrong = getattr(error, "orig", None)
             if isinstance(wrong, psycopg.errors.UndefinedTable):
                 raise _no_table(source, connection, wrong) from None
+            if isinstance(wrong, psycopg.errors.CharacterNotInRepertoire):
+                raise
             if isinstance(wrong, psycopg.errors.UndefinedColumn | psycopg.errors.DataError):
                 first = str(wrong).splitlines()[0]
                 raise QueryError(

@@ -141,7 +141,7 @@ class CeleryTable:
         self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]
     ) -> pa.Table:
         """The statement's rows as Arrow, by ADBC, else by SQLAlchemy."""
-        if self.road == "adbc":
+        if self.road == "adbc" and self.address.encoding.lower() in ("utf8", "utf-8"):
             try:
                 return stream.by_adbc(self.address, statement, settings)
             except stream.NoRoad as no:
