@@ -103,8 +103,9 @@ def load(
             f" ({selection.until:%Y-%m-%d %H:%M}Z). Nothing lies between: swap or widen them."
         )
     read = source.read(selection, asked)
-    notes = list(read.notes)
+    notes, truncated = list(read.notes), read.truncated
     table = in_order(read.table)
+    del read  # a million rows need not be there twice
     # a source that brings tracebacks unasked has them all, but for a snapshot of a frame that did not
     tracebacks = (
         getattr(source, "tracebacks", "all") if "traceback" in table.column_names else "none"
@@ -117,7 +118,7 @@ def load(
     failures.attrs = {
         "selection": str(selection),
         "narrows": selection.narrows,
-        "truncated": read.truncated,
+        "truncated": truncated,
         "notes": notes,
         "source": source.name,
         "tracebacks": tracebacks,
