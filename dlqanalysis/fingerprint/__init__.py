@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.fingerprint.columns import Codes, distinct, run, shapes, texts
+from dlqanalysis.fingerprint.columns import Codes, distinct, shapes, texts
 from dlqanalysis.fingerprint.explain import explain
 from dlqanalysis.fingerprint.frames import innermost, says_nothing
 from dlqanalysis.fingerprint.hand import Hand, by_hand
@@ -52,8 +52,7 @@ def template(text: str | None) -> str:
     if not text:
         return ""
     clean = str(text).encode("utf-8", "backslashreplace").decode()
-    shaped = shapes(texts(pa.array([clean])), by_hand().placeholders)[1]
-    return str(templates(shaped)[0])
+    return str(templates(texts(pa.array([clean])), by_hand().placeholders)[1][0])
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
@@ -69,10 +68,9 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
             )
     hand = by_hand()
     message_codes, messages = distinct(_texts(failures["exception_message"]))
-    shape_codes, shaped = shapes(messages, hand.placeholders)
-    template_codes, named = distinct(templates(shaped))
+    template_codes, named = templates(messages, hand.placeholders)
     type_codes, types = distinct(_texts(failures["exception_type"]))
-    rows = template_codes[shape_codes[message_codes]]
+    rows = template_codes[message_codes]
     kinds, pairs = pd.factorize(type_codes * max(1, len(named)) + rows)
     pair_types = types.gather(pairs // max(1, len(named))).fill_null("").to_list()
     pair_templates = named.gather(pairs % max(1, len(named))).to_list()

@@ -9,8 +9,8 @@ D = "(?P<d>[0-9])"
 
 # A word that announces a code, and what may stand between it and the number.
 ANNOUNCES = (
-    r"(?i-u:(?:code|status|errno|error|err|sqlstate|sqlcode|exit|signal|signum|winerror|hresult|ntstatus|https?|rc"
-    r"|retval|returned|returns|response|responded|reply|replied|dsn|smtp|failed|failure"
+    r"(?i-u:(?:code|status|status line|errno|error|err|sqlstate|sqlcode|exit|signal|signum|winerror|hresult|ntstatus|https?|rc"
+    r"|retval|returned|returns|response|responded|reply|replied|dsn|smtp"
     r"|(?:exited|failed|responded|rejected|answered|died|terminated|returned|replied) with|got(?: an?)?|received(?: an?)?))"
 )
 BETWEEN = r"""["']?(?: ?[:=#\[(<] ?| is | of | was |: \(| )["'(\[-]?-?"""
@@ -21,6 +21,7 @@ SQLSTATE = (  # the ones without letters
 CODES = (
     rf"{ANNOUNCES}{BETWEEN}{D}[0-9]{{0,5}}{B}",
     rf"{ANNOUNCES}{BETWEEN}(?P<d>0)x{X}{{8}}{B}",
+    rf"(?i-u:exit(?:ed)?(?: ?with)?(?:[ _-]?(?:code|status))?)[ :=]{{1,2}}-?{D}[0-9]{{6,9}}{B}",  # NTSTATUS, decimal
     rf"HTTP/{D}[0-9.]{{0,2}}\\?\"? [0-9]{{3}}{B}",
     rf"Msg {D}[0-9]{{2,4}}{B}",
     rf"\((?P<d>0)x{X}{{8}}\)",
@@ -33,6 +34,7 @@ CODES = (
     rf"{B}{D}[0-9]{{2}}[- ]#?[245]\.[0-9]{{1,3}}\.[0-9]{{1,3}}{B}",  # 550 5.1.1
     rf"[(#=]{D}\.[0-9]{{1,2}}\.[0-9]{{1,2}}{B}",  # dsn=5.1.1
     rf"\] ?\[{D}[0-9]{{3,4}}\]",  # SQLSTATE[HY000] [2002]
+    rf"\| {D}[0-9]{{4}}$",  # Twilio
     rf"\(#{D}[0-9]{{0,5}}\)",  # Graph API
     rf"(?i-u:varying|varchar|char|numeric|decimal)\({D}[0-9]*",
     rf"\({D}[0-9]{{2,4}}\) \(SQL",  # pyodbc
@@ -46,13 +48,12 @@ STATUS = r"""(?:^|[\s(\[{=:"'<>,|])(?P<d>[45])[0-9]{2}(?-u:\b)"""  # may be an H
 
 REASON = (
     "(?:[Cc]lient [Ee]rr|[Ss]erver [Ee]rr|Bad|Unauth|Payment|Forbid|Not|Method|Prox|Request|Conflict|Gone|Length|Precond"
-    "|Payload|URI|Unsupp|Unproc|Locked|Failed|Too|Internal|Service|Gateway|HTTP|[Ee]rror|[Rr]esponse|[Ss]tatus|from|for|on"
+    "|Payload|URI|Unsupp|Unproc|Locked|Failed|Too|Internal|Service|Gateway|HTTP"
     "|Origin|Web|Connection|Network|Timeout|Unknown|Insufficient|Loop|Mis|I'm|Upgrade|Range|Expect|User|Syntax|Mail|mail"
     "|Temp|temp|Message|message|Relay|relay|Sender|sender|Recipient|recipient|Policy|Spam|Auth|auth)"
 )
-LOWER = "(?:page|not|bad|error|service|gateway|too|internal|forbidden|unauthor|client|server|response|from|status|rate|request|timeout|conflict|for)"
 HTTP = (
-    rf"^(?P<d>[45])[0-9]{{2}}(?:$|[:,.)]| [-(<A-Z]| {LOWER})",
+    rf"^(?P<d>[45])[0-9]{{2}}{B}",
     rf"{B}(?P<d>[45])[0-9]{{2}}:? {REASON}",
     r"""(?:^|[ '"])[\[(<](?P<d>[45])[0-9]{2}[)\]>]""",
     r"[A-Za-z:|] (?P<d>[45])[0-9]{2}(?:[ .!;)]|$)",

@@ -17,7 +17,6 @@ from dlqanalysis.fingerprint.table import (
     KEPT,
     MARKED,
     NUM,
-    PLAIN,
     SKELETON,
     Step,
 )
@@ -73,8 +72,8 @@ def shapes(series: pl.Series, own: Mapping[str, str]) -> tuple[Codes, pl.Series]
 def _shapes(series: pl.Series) -> pl.Series:
     if series.str.contains_any([CODE, CODES_FOLLOW]).any():
         series = series.str.replace_all(f"[{CODE}{CODES_FOLLOW}]", " ")
-    if series.str.contains(PLAIN).any():  # a template, read again
-        series = run(series, MARKED)
+    if series.str.contains_any(list(MARKED)).any():  # a template, read again
+        series = series.str.replace_many(MARKED)
     named = pl.col("text")
     for step in SKELETON:
         named = named.str.replace_all(step.pattern, step.into)

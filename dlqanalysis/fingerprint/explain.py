@@ -34,7 +34,7 @@ def _row(failure: Any) -> dict[str, str]:
     if isinstance(failure, str):
         failure = {"exception_message": failure}
     if not isinstance(failure, Mapping | pd.Series):
-        failure = {"exception_message": str(failure)}
+        failure = {"exception_message": failure}
     names = ("exception_type", "exception_message", "traceback")
     values = {name: failure.get(name) for name in names}
     return {name: _text(value) for name, value in values.items()}

@@ -58,7 +58,9 @@ MEASURES = (
     r"(?i-u:(?:bar|zip|post|postal|key|country|area|promo|coupon|op|product|item)[ _-]?code|port|line|column|col|char"
     r"|character|position|pos|offset|index|idx|row|length|len|size|count|total|width|height|id|pid|uid|gid|tid|attempt"
     r"|retry|page|number|no|after|took|took about|in|of|at|limit|max|min|threshold|timeout|depth|level|batch|chunk|part"
-    r"|task|job|order|user|item|worker|process|session|thread|version|slot|shard|partition|amount|price|balance|age)"
+    r"|task|job|order|user|item|worker|invoice|ticket|customer|product|account|property|listing|record|document|message|event"
+    r"|report|object|entity|tenant|agent|memo|payment|transaction|subscription|booking|reservation|case|issue|contract|asset"
+    r"|image|photo|video|node|device|sensor|room|step|stage|iteration|epoch|frame|block|cycle|run|build|revision|process|session|thread|version|slot|shard|partition|amount|price|balance|age)"
     r"""["']?(?: ?[:=#] ?| )[+-]?"""
 )
 NAMED = (  # a word that has its digits for a name: decided in REST
@@ -75,7 +77,7 @@ ANYWHERE = "|".join(
     (
         rf"0[xX]{X}+",
         rf"{B}{X}{{8,}}{B}",
-        rf"@{X}{{5,8}}{B}|{B}[0-9]+[a-f]{X}{{3,}}{B}|{B}[a-f]+[0-9]{X}{{3,}}{B}",
+        rf"{B}[0-9]+[a-f]{X}{{3,}}{B}|{B}[a-f]+[0-9]{X}{{3,}}{B}",
         r"[A-Za-z]{0,8}[0-9]+[A-Za-z]+[0-9][A-Za-z0-9]*",  # cus_Nf8sK2mVq after its prefix
         r"[0-9]+(?:[.,][0-9]+)*",
     )
@@ -109,15 +111,15 @@ SKELETON = (
         rf"[0-9]{{4}}[-/][0-9]{{1,2}}[-/][0-9]{{1,2}}(?:(?:[T :_]|, )[0-9]{{1,2}}[:,][0-9]{{2}}(?:[:,][0-9]{{2}}(?:[.,][0-9]+)?)?{ZONE})?"
         rf"|(?:{DAY},? )?{MONTH} +[0-9]{{1,2}},? (?:[0-9]{{4}},? )?{CLOCK}{ZONE}(?: [0-9]{{4}}{B})?"
         rf"|(?:{DAY}, )?[0-9]{{1,2}} {MONTH} [0-9]{{4}} {CLOCK}{ZONE}"
-        rf"|{B}{CLOCK}{ZONE}",
+        rf"|{B}{CLOCK}{ZONE}|{MONTH} [0-9]{{1,2}}, [0-9]{{4}}{B}|{B}[0-9]{{1,2}} {MONTH} [0-9]{{4}}{B}"
+        rf"|{B}[0-9]{{1,2}}[./][0-9]{{1,2}}[./][0-9]{{4}}{B}",
         TIME,
     ),
 )
 
 KEPT = _plain("|".join((*CODES, STATUS, *NAMED)))
 GONE = rf"{OPAQUE}|{ANYWHERE}"
-PLAIN = f"<(?:{'|'.join(NAMES.values())})>"
-MARKED = tuple(Step(name, f"<{name}>", mark) for mark, name in NAMES.items())
+MARKED = {f"<{name}>": mark for mark, name in NAMES.items()}
 
 PART = f"[{W}{ANY}.~%+-]"  # what a path's or a host's part is made of
 LABEL = f"[{W}{ANY}-]+"
@@ -137,13 +139,20 @@ VALUES_COME = (
     r"(?i-u:duplicate entry|base [0-9\x01]+|to float|to int|to decimal|for type [a-z ]+|enum [a-z0-9_.\"]+|time data|input_value|value"
     r"|literal|(?:for|user|role|username|login) user|invalid (?:date|email|uuid|url|choice|number|value|id|timestamp|format)|string):?"
 )
+COUNTED = (
+    "items|rows|records|requests|messages|jobs|tasks|times|users|files|events|entries|attempts|retries|objects|documents"
+    "|points|pages|results|emails|e-mails|lines|columns|characters|chars|tokens|orders|customers|workers|connections|threads"
+    "|parts|chunks|keys|values|nodes|calls|others|more|total|remaining|left"
+)
+VALID = "uuid|e-?mail|date|datetime|time|integer|number|decimal|float|boolean|url|uri|choice|json|phone|ip|address|id|timestamp"
 WORDS = "(?i-u:utf8mb|utf|sha|md|base|int|uint|float|x|ipv|http|h|oauth|python|psycopg|boto|urllib|s|ec|k|log|mp|neo)"
 GLUED = (
     rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?{SHIELD}?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"[\"'`][{W}.$]*[A-Za-z_]{D}[{W}.$]*[\"'`]",
-    rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|must be|cannot be|can't be|may not)",
+    rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|is undefined|is null|is None|must be|cannot be|can't be|may not)",
     rf"{SHIELD}[^\s\"'`)]*?{D}[^\s\"'`)]*",
     rf"{B}(?:{WORDS}){D}[{W}]*{B}",
+    rf"{B}(?:[a-z_]+_)?v{D}[0-9]?(?:[^.0-9A-Za-z]|$)",
     rf"{B}[A-Z]{{1,3}}{D}[0-9]{{2,4}}{B}",
     rf"(?i-u:code|error)[=: ]{{1,2}}[A-Z]{{1,3}}{D}[0-9]*{B}",
 )
@@ -151,8 +160,11 @@ QUANTITY = f"[{NUM}{TIME}{SIZE}]"
 
 REST = (
     Step("unseen", rf"\x1b\[[0-9;{NUM}]*[A-Za-z]|[\x00\x08\x0b\x0c\x13-\x1c\x7f]", ""),
-    Step("num", rf"{B}[0-9]+[.,]{NUM}", NUM),
+    Step("num", rf"{B}[0-9]+[.]{NUM}", NUM),
     Step("space", r"\s+", " "),
+    Step("num", rf"{B}[0-9]+( (?:of|{COUNTED}){B})", f"{NUM}$1"),
+    Step("arn", rf"{B}arn:aws[a-z-]*:[^\s'\"]+", ID),
+    Step("source", r"\[Source: .*?; ?line", f"[Source: {STR}; line"),
     Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", f"<sql>$1"),
     Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
     Step("key", r"(Key \([^()]+\)=)\(.*?\)( already| is not| is still| conflicts|$)", "$1<str>$2"),
@@ -160,8 +172,13 @@ REST = (
     Step(
         "value", rf"({VALUES_COME}[ :=]{{0,2}})(?:'[^'{SHIELD}]*'|\"[^\"{SHIELD}]*\")", f"$1{STR}"
     ),
+    Step(
+        "value",
+        rf"(?:'[^'{SHIELD}]*'|\"[^\"{SHIELD}]*\"|“[^”]*”)( (?:value has an invalid|is not a valid (?i-u:{VALID})|is not an? (?i-u:{VALID}){B}))",
+        f"{STR}$1",
+    ),
     Step("url", rf"(?i-u:{B}[a-z][a-z0-9+.-]{{1,15}}://)[^\s'\"<>)\]}},;]+", URL),
-    Step("email", rf"[{W}{ANY}.+%-]+@{LABEL}(?:\.{LABEL})+", EMAIL),
+    Step("email", rf"[{W}{ANY}.+%-]+(?:@{LABEL}(?:\.{LABEL})+)+", EMAIL),
     Step(
         "path",
         rf"(^|[\s'\"(=:\[,<>])(?:[A-Za-z]:[\\/]{PART}[^\s'\"<>|,;)]*|~?/{PART}{{2,}}(?:/{PART}*)*|\.{{0,2}}(?:/{PART}+){{2,}}/?|\.{{1,2}}/{PART}+|(?:{PART}+/)+{PART}*\.[A-Za-z]{PART}*|{PART}+\.(?:{FILES}))(?:\?[^\s'\"<>]*)?(?::[0-9{NUM}]+){{0,2}}",
@@ -184,13 +201,13 @@ REST = (
         f"$1{HOST}",
     ),
     Step("host", rf"{HOST} ?\([^()\s]*\)", HOST),
-    Step("time", rf"(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", TIME),
-    Step("size", rf"(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", SIZE),
+    Step("time", rf"(^|[^A-Za-z])(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", f"$1{TIME}"),
+    Step("size", rf"(^|[^A-Za-z])(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", f"$1{SIZE}"),
     _numbers((*CODES, *HTTP, *NAMED), MEASURES, rf"{B}[0-9]+{B}"),
     BACK,
     _numbers((*CODES, *HTTP, *GLUED), MEASURES, r"[A-Za-z]*[0-9]+[A-Za-z]*"),
     BACK,
-    Step("num", rf"[A-Za-z]+{NUM}[A-Za-z]*|{NUM}[A-Za-z]+", NUM),
+    Step("num", rf"[A-Za-z]+{NUM}[A-Za-z0-9]*|{NUM}[A-Za-z][A-Za-z0-9]*", NUM),
     Step("num", rf"([\s=:(\[,_\"'@#<>]|^)[-+]{NUM}", f"$1{NUM}"),
     Step("num", rf"{NUM}(?:[.,/x_:-]?[-+]?{NUM})+", NUM),
     Step("time", rf"{NUM} ?(?:{TIMES}){B}", TIME),
@@ -214,7 +231,4 @@ REST = (
 )
 #: a message that is nothing but a name (a key, a class, a template's file) stays as it is
 NAME = r"^['\"]?\.{0,2}[A-Za-z_/][A-Za-z0-9_.$/-]*['\"]?$"
-FINISH = (
-    Step("name", SHIELD, ""),
-    *(Step(name, mark, f"<{name}>") for mark, name in NAMES.items()),
-)
+FINISH = {SHIELD: ""} | {mark: f"<{name}>" for mark, name in NAMES.items()}

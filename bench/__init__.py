@@ -1,0 +1,1 @@
+"""Each figure beside its anchor, in one run: `make bench`, or `make bench ONLY=grouping`."""

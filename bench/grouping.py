@@ -1,0 +1,232 @@
+"""Grouping: how well (Loghub-2k, pairs of messages) and how fast, beside Drain3 and regex masks.
+
+DLQ_LOGHUB names a folder that holds the *_2k.log_structured.csv files of github.com/logpai/loghub, at any depth.
+GA is Loghub's grouping accuracy: the share of lines whose group holds exactly the lines of its true template. F1 is
+of groups (FGA): the harmonic mean of the shares of our groups, and of the true groups, that are exactly right.
+"""
+
+import csv
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from bench.messages import messages, without_numbers
+from bench.timing import median
+from dlqanalysis.fingerprint import fingerprint, skeletons, template
+from dlqanalysis.fingerprint.similar import merged
+
+Grouping = Callable[[list[str]], Sequence[Hashable]]
+ROWS, SLOW_ROWS = 1_000_000, 50_000
+_PAIRS = Path(__file__).parents[1] / "tests/data/fingerprint_pairs.jsonl"
+
+_MASKS = [
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "<uuid>"),
+    (re.compile(r"\d+\.\d+\.\d+\.\d+(:\d+)?"), "<ip>"),
+    (re.compile(r"0x[0-9a-f]+"), "<hex>"),
+    (re.compile(r"\b\d+\b"), "<num>"),
+]
+_CHAIN = [  # what a careful team writes: one substitution a kind
+    *_MASKS[:1],
+    (re.compile(r"https?://[^\s'\")]+"), "<url>"),
+    (re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"), "<email>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
+    *_MASKS[1:3],
+    (re.compile(r"(/[\w.-]+){2,}"), "<path>"),
+    (re.compile(r"\b[0-9a-f]{12,}\b"), "<hex>"),
+    (re.compile(r"\d+\.\d+"), "<float>"),
+    (re.compile(r"\b(?!4\d\d\b|5\d\d\b)\d+\b"), "<int>"),
+]
+
+
+def run() -> list[str]:
+    """The lines of the section."""
+    return [*_loghub(), "", *_pairs(), "", *_speed()]
+
+
+def score(found: Sequence[Hashable], true: Sequence[Hashable]) -> tuple[float, float]:
+    """(grouping accuracy, F1 of groups)."""
+    ours, theirs = defaultdict(set), defaultdict(set)
+    for row, (one, other) in enumerate(zip(found, true, strict=True)):
+        ours[one].add(row)
+        theirs[other].add(row)
+    exact = set(map(frozenset, theirs.values()))
+    right = [rows for rows in ours.values() if frozenset(rows) in exact]
+    return sum(map(len, right)) / len(true), 2 * len(right) / (len(ours) + len(theirs))
+
+
+def _frame(texts: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"exception_type": "Error", "exception_message": texts})
+
+
+def ours(texts: list[str]) -> list[str]:
+    """Fingerprints: each row by itself."""
+    return fingerprint(_frame(texts))["fingerprint"].to_list()
+
+
+def ours_merged(texts: list[str]) -> list[str]:
+    """The same, as if a person had taken every proposal of `similar`."""
+    templates = fingerprint(_frame(texts))["template"].to_list()
+    becomes = {
+        one: pattern for pattern, found in merged(Counter(templates)).items() for one in found
+    }
+    return [becomes.get(one, one) for one in templates]
+
+
+def masks(texts: list[str]) -> list[str]:
+    """Plain regex masks, one row after the other."""
+    return [_substituted(text, _MASKS) for text in texts]
+
+
+def _substituted(text: str, chain: list[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, name in chain:
+        text = pattern.sub(name, text)
+    return text
+
+
+def drain(texts: list[str]) -> list[int]:
+    """Drain3 as it comes."""
+    return _drain(texts, masked=False)
+
+
+def drain_masked(texts: list[str]) -> list[int]:
+    """Drain3 with the masks of its own example."""
+    return _drain(texts, masked=True)
+
+
+def _drain(texts: list[str], masked: bool) -> list[int]:
+    from drain3 import TemplateMiner
+    from drain3.masking import MaskingInstruction
+    from drain3.template_miner_config import TemplateMinerConfig
+
+    edge, end = r"((?<=[^A-Za-z0-9])|^)", r"((?=[^A-Za-z0-9])|$)"
+    settings = TemplateMinerConfig()
+    if masked:
+        settings.masking_instructions = [
+            MaskingInstruction(edge + pattern + end, name)
+            for pattern, name in (
+                (r"(([0-9a-f]{2,}:){3,}([0-9a-f]{2,}))", "ID"),
+                (r"(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})", "IP"),
+                (r"([0-9a-f]{6,} ?){3,}", "SEQ"),
+                (r"([0-9A-F]{4} ?){4,}", "SEQ"),
+                (r"(0x[a-f0-9A-F]+)", "HEX"),
+                (r"([\-\+]?\d+)", "NUM"),
+            )
+        ]
+    miner = TemplateMiner(config=settings)
+    return [miner.add_log_message(text)["cluster_id"] for text in texts]
+
+
+def _have_drain() -> bool:
+    try:
+        import drain3  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _ways() -> dict[str, Grouping]:
+    ways: dict[str, Grouping] = {
+        "fingerprint": ours,
+        "with every proposal taken": ours_merged,
+        "regex masks": masks,
+    }
+    return ways | ({"Drain3": drain, "Drain3 masked": drain_masked} if _have_drain() else {})
+
+
+def _loghub() -> list[str]:
+    folder = os.environ.get("DLQ_LOGHUB")
+    if not folder:
+        return ["Loghub not measured: DLQ_LOGHUB names no folder."]
+    ways = _ways()
+    lines = [f"| set | {' | '.join(ways)} |", "|---" * (len(ways) + 1) + "|"]
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for path in sorted(Path(folder).rglob("*_2k.log_structured.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        texts, true = [row["Content"] for row in rows], [row["EventId"] for row in rows]
+        for name, way in ways.items():
+            scores[name].append(score(way(texts), true))
+        cells = [f"{scores[name][-1][0]:.3f} / {scores[name][-1][1]:.3f}" for name in ways]
+        lines.append(f"| {path.name.split('_')[0]} | {' | '.join(cells)} |")
+    cells = [
+        f"**{mean(ga for ga, _ in scores[name]):.3f} / {mean(f1 for _, f1 in scores[name]):.3f}**"
+        for name in ways
+    ]
+    sets = len(lines) - 2
+    return [
+        "GA / F1 of groups, nothing tuned per set:",
+        "",
+        *lines,
+        f"| mean of {sets} | {' | '.join(cells)} |",
+    ]
+
+
+def _pairs() -> list[str]:
+    pairs = [json.loads(line) for line in _PAIRS.read_text(encoding="utf-8").splitlines()]
+    texts = [pair[side] for pair in pairs for side in "ab"]
+    lines = [
+        f"{len(pairs):,} pairs of messages that must ({sum(pair['same'] for pair in pairs)}) or must not share:",
+        "",
+        "| way | right | split | merged |",
+        "|---|---|---|---|",
+    ]
+    for name, way in _ways().items():
+        if way is ours_merged:
+            continue
+        found = way(texts)
+        same = [found[2 * n] == found[2 * n + 1] for n in range(len(pairs))]
+        split = sum(pair["same"] and not one for pair, one in zip(pairs, same, strict=True))
+        joined = sum(one and not pair["same"] for pair, one in zip(pairs, same, strict=True))
+        lines.append(f"| {name} | {1 - (split + joined) / len(pairs):.1%} | {split} | {joined} |")
+    return lines
+
+
+def _speed() -> list[str]:
+    texts = messages(ROWS)
+    frame = _frame(texts)
+    column = pa.array(texts)
+    few = texts[:SLOW_ROWS]
+    scale = ROWS / SLOW_ROWS
+    told = fingerprint(frame)
+    assert told["template"].iloc[:SLOW_ROWS:500].to_list() == [
+        template(text) for text in few[::500]
+    ]
+    whole = median(lambda: fingerprint(frame), 3)
+    seconds = {
+        "fingerprint": whole,
+        "skeletons alone": median(lambda: skeletons(column), 3),
+        "ten substitutions, polars": median(lambda: _polars_chain(texts), 3),
+        "ten substitutions, row by row": scale
+        * median(lambda: [_substituted(text, _CHAIN) for text in few], 1),
+    }
+    if _have_drain():
+        seconds["Drain3"] = scale * median(lambda: drain(few), 1)
+        seconds["Drain3 masked"] = scale * median(lambda: drain_masked(few), 1)
+    words = _frame(without_numbers(ROWS // 4))
+    apart = 4 * median(lambda: fingerprint(words), 1)
+    shapes = len(skeletons(column).unique())
+    return [
+        f"{ROWS:,} messages, {len(set(texts)):,} distinct, {shapes:,} skeletons,"
+        f" {told['fingerprint'].nunique():,} fingerprints; the slow ways on {SLOW_ROWS:,} of them, scaled:",
+        "",
+        "| way | s for a million | fingerprint is faster by |",
+        "|---|---|---|",
+        *(f"| {name} | {taken:.2f} | {taken / whole:.1f} x |" for name, taken in seconds.items()),
+        f"| fingerprint, nothing collapses | {apart:.2f} | {apart / whole:.1f} x |",
+    ]
+
+
+def _polars_chain(texts: list[str]) -> pl.Series:
+    expression = pl.col("text")
+    for pattern, name in _CHAIN[:-1]:
+        expression = expression.str.replace_all(pattern.pattern, name)
+    expression = expression.str.replace_all(r"\b[0-9]+\b", "<int>")
+    return pl.DataFrame({"text": texts}).select(expression)["text"].unique()

@@ -1,0 +1,109 @@
+"""Made-up exception messages in any number: sixty kinds of errors, most with values that vary."""
+
+import random
+import uuid
+
+_TEXTS = """
+duplicate key value violates unique constraint "users_email_key"\\nDETAIL:  Key (email)=({email}) already exists.
+duplicate key value violates unique constraint "orders_pkey"\\nDETAIL:  Key (id)=({id}) already exists.
+insert or update on table "memos" violates foreign key constraint "memos_user_id_fkey"\\nDETAIL:  Key (user_id)=({id}) is not present in table "users".
+null value in column "{column}" of relation "listings" violates not-null constraint
+deadlock detected\\nDETAIL:  Process {pid} waits for ShareLock on transaction {id}; blocked by process {pid}.
+canceling statement due to statement timeout
+could not serialize access due to concurrent update
+connection to server at "{ip}", port 5432 failed: Connection refused
+FATAL:  sorry, too many clients already
+QueuePool limit of size 5 overflow 10 reached, connection timed out, timeout 30.00
+(1213, 'Deadlock found when trying to get lock; try restarting transaction')
+(1205, 'Lock wait timeout exceeded; try restarting transaction')
+(2006, 'MySQL server has gone away')
+ORA-00060: deadlock detected while waiting for resource
+ORA-00001: unique constraint (APP.ORDERS_PK) violated
+{status} Client Error: Bad Request for url: https://api.example.com/v1/orders/{id}
+{server} Server Error: Bad Gateway for url: https://api.example.com/v1/users/{uuid}?page={small}
+429 Client Error: Too Many Requests for url: https://maps.example.com/geocode?q={id}
+Request failed with status code {server}
+Request failed with status code 429
+HTTPSConnectionPool(host='{host}', port=443): Max retries exceeded with url: /v1/items/{id} (Caused by NewConnectionError('<urllib3.connection.HTTPSConnection object at 0x{hex}>: Failed to establish a new connection: [Errno 111] Connection refused'))
+HTTPSConnectionPool(host='{host}', port=443): Read timed out. (read timeout=30)
+connect ECONNREFUSED {ip}:5432
+connect ETIMEDOUT {ip}:6379
+read ECONNRESET
+getaddrinfo ENOTFOUND {host}
+socket hang up
+Error 111 connecting to {host}:6379. Connection refused.
+[Errno 2] No such file or directory: '/var/data/uploads/{uuid}/page_{small}.pdf'
+[Errno 28] No space left on device
+[Errno 104] Connection reset by peer
+'{column}'
+'NoneType' object has no attribute '{column}'
+render() missing 1 required positional argument: '{column}'
+No module named '{module}'
+invalid literal for int() with base 10: '{word}'
+Expecting value: line {small} column {small} (char {pid})
+property {uuid} not found
+user {id} is suspended
+listing {id} was deleted at {time}
+token expired at {time}
+image {uuid} is corrupt: premature end of file after {pid} bytes
+No such customer: 'cus_{token}'
+Request req_{token}: Your card was declined.
+Rate limit reached for model in organization org-{token}: limit 10000, used {pid}
+An error occurred (ThrottlingException) when calling the SendEmail operation: Rate exceeded
+An error occurred (AccessDenied) when calling the PutObject operation: Access Denied
+{{'{email}': (550, b'5.1.1 The email account does not exist')}}
+(421, b'4.7.0 Try again later')
+Worker exited prematurely: signal 9 (SIGKILL) Job: {pid}.
+TimeLimitExceeded(300,)
+job stalled more than allowable limit
+Missing lock for job {id}. moveToFinished
+Cannot read properties of undefined (reading '{column}')
+mapping values are not allowed here in line {small}, column {small}
+worker {host} lost after {float} seconds
+payload of {float} MB is too large
+14 UNAVAILABLE: connect ECONNREFUSED {ip}:50051
+exit status {exit}
+template 'emails/{column}.html' not found
+"""
+
+
+def messages(rows: int, seed: int = 7) -> list[str]:
+    """That many messages, the same ones for the same seed."""
+    pick = random.Random(seed)
+    texts = [line.replace("\\n", "\n") for line in _TEXTS.strip().splitlines()]
+    columns = ["price", "title", "owner", "address1", "address2", "tenant_id"]
+    letters = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+    def values() -> dict[str, str]:
+        number = pick.getrandbits(128)
+        return {
+            "uuid": str(uuid.UUID(int=number)),
+            "id": str(number % 9_000_000 + 1),
+            "pid": str(number % 65_000 + 1),
+            "small": str(number % 240 + 1),
+            "ip": f"10.{number % 251}.{number % 241}.{number % 239}",
+            "host": f"svc-{number % 97}.internal.example.com",
+            "hex": f"{number % 2**47:x}",
+            "email": f"user{number % 90_000}@mail{number % 11}.example.org",
+            "time": f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}T{number % 24:02}:{number % 60:02}:{number % 59:02}Z",
+            "token": "".join(letters[number >> shift & 31] for shift in range(0, 70, 5)) + "aB3",
+            "float": f"{number % 90_000 / 100:.2f}",
+            "word": letters[number % 50] * 3 + "x",
+            "status": str((400, 403, 404, 409, 422)[number % 5]),
+            "server": str((500, 502, 503, 504, 520)[number % 5]),
+            "exit": str((1, 2, 137, 139, 143)[number % 5]),
+            "column": columns[number % 6],
+            "module": ("httpx", "requests", "psycopg2")[number % 3],
+        }
+
+    return [pick.choice(texts).format_map(values()) for _ in range(rows)]
+
+
+def without_numbers(rows: int, seed: int = 7) -> list[str]:
+    """Messages that all differ by a word: nothing collapses."""
+    pick = random.Random(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [
+        f"cannot parse the entry {''.join(pick.choices(letters, k=9))} of the feed {pick.choice(letters)}"
+        for _ in range(rows)
+    ]
