@@ -85,7 +85,7 @@ def timeline(
     peak, usual = total.idxmax(), total.median()
     said = f"{int(total.max()):,} of {int(total.sum()):,} failures fell in {_when(peak, every)}"
     if len(total) > 3:
-        said += f"; {_a(every)} usually has {usual:,.0f}" if usual else "; most have none"
+        said += f"; the median is {usual:,.0f} per {_length(every)}"
     figure.update_layout(barmode="stack", bargap=0.05 if len(total) < 80 else 0)
     figure.update_xaxes(
         title_text=f"failed at (UTC), a bar is {_a(every)}", hoverformat="%d %b %H:%M"
@@ -388,7 +388,7 @@ def _dressed(figure: go.Figure, said: str, alt: str, height: int, legend: bool) 
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom",
                 "traceorder": "normal"},
         hoverlabel={"bgcolor": PAPER, "font": {"color": INK}, "align": "left"},
-        meta={"alt": html.unescape(alt)},
+        meta={"alt": html.unescape(alt), "title": html.unescape(said)},
     )  # fmt: skip
     figure.update_xaxes(automargin=True, gridcolor=GRID, zeroline=False, linecolor=INK, ticks="")
     figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False, separatethousands=True)

@@ -5,6 +5,7 @@ percent. The frames themselves stay as they are: `dlq.redact_frame` and `frame.t
 """
 
 import html
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -100,7 +101,7 @@ def _cell(name: str, value: Any, card: bool = False) -> str:
         if name.endswith(_PERCENT):
             return f"{value:.1%}"
         return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         return _short(str(value), card)
     return str(value) if name.endswith("id") else f"{value:,}"
 
