@@ -212,25 +212,23 @@ def notify_urls(profile: Profile) -> dict[str, str]:
 def redact_salt() -> bytes:
     """What pseudonyms are salted with: DLQ_REDACT_SALT, else a random file in DLQ_HOME, made once.
 
-    Without a salt a short hash of an e-mail address could be found by trying addresses.
+    Without a salt a short hash of an e-mail address could be found by trying addresses. Where DLQ_HOME
+    cannot be written, a random one, good for this process: reading needs no place to write.
     """
     if given := os.environ.get("DLQ_REDACT_SALT"):
         return given.encode("utf-8", "surrogateescape")
-    path = home() / "redact-salt"
-    fresh = home() / f"redact-salt.{os.getpid()}.{secrets.token_hex(4)}"
     try:
+        path = home() / "redact-salt"
         if not path.exists():
+            fresh = path.with_name(f"redact-salt.{os.getpid()}.{secrets.token_hex(4)}")
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_hex(16), encoding="ascii")
             with contextlib.suppress(FileExistsError):  # another process was first: its salt holds
                 os.link(fresh, path)
             fresh.unlink()
         salt = path.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(
-            f"The redaction salt {path} cannot be read or made: {error.strerror}."
-            " Set DLQ_REDACT_SALT, or DLQ_HOME to a folder of your own."
-        ) from None
+    except (OSError, SettingsError):
+        return secrets.token_bytes(16)
     if len(salt) < 16:
         raise SettingsError(
             f"The redaction salt {path} is too short. Remove the file; it is made again."

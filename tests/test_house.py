@@ -266,14 +266,7 @@ def test_modules_and_public_functions_say_what_they_give(path):
             assert ast.get_docstring(node), f"{shown(path)}:{node.lineno} {node.name} says nothing"
 
 
-def defines(name: str, module: str) -> bool:
-    for path in (PACKAGE / f"{module}.py", PACKAGE / module / "__init__.py"):
-        if path.exists():
-            return name in path.read_text(encoding="utf-8")
-    return False
-
-
-FACE = [name for name, module in dlqanalysis._FACE.items() if defines(name, module)]
+FACE = list(dlqanalysis._FACE)
 
 
 @pytest.mark.parametrize("name", FACE)

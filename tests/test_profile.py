@@ -150,6 +150,12 @@ def test_the_salt_is_made_once_and_kept_private(tmp_path, monkeypatch):
     assert redact_salt() == b"the team's"
 
 
+def test_where_nothing_can_be_written_a_salt_is_made_for_this_process(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DLQ_HOME", str(tmp_path / "file" / "home"))
+    assert len(redact_salt()) >= 16
+
+
 def test_a_spoilt_salt_is_a_sentence(tmp_path):
     redact_salt()
     (tmp_path / "home" / "redact-salt").write_text("")

@@ -195,6 +195,10 @@ def test_index_labels_and_categories_that_become_one():
     counts = pd.Series(["jo@example.com", "JO@example.com", "x"]).value_counts().rename("n")
     shown = redact_frame(counts.to_frame())
     assert not any("@" in str(label) for label in shown.index)
+    twice = pd.DataFrame({"queue": ["a@b.example"], "who": ["jo@example.com"], "n": [1]})
+    levels = redact_frame(twice.set_index(["queue", "who"])).index
+    assert levels.names == ["queue", "who"]
+    assert levels[0][0] == "a@b.example" and levels[0][1].startswith("<email:")
     category = pd.Categorical(["jo@example.com", "JO@EXAMPLE.COM", "x"])
     found = redact_frame(pd.DataFrame({"who": category}))["who"]
     assert found[0] == found[1] != found[2]

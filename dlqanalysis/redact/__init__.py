@@ -64,7 +64,10 @@ def redact_frame(frame: pd.DataFrame) -> pd.DataFrame:
             redacted = _column(frame.iloc[:, position])
             if redacted is not None:
                 found.isetitem(position, redacted)
-    if not isinstance(frame.index, pd.MultiIndex) and frame.index.name not in KEPT_COLUMNS:
+    if isinstance(frame.index, pd.MultiIndex):
+        levels = redact_frame(frame.index.to_frame(index=False, allow_duplicates=True))
+        found.index = pd.MultiIndex.from_frame(levels, names=frame.index.names)
+    elif frame.index.name not in KEPT_COLUMNS:
         labels = _column(frame.index.to_series())
         if labels is not None:
             found.index = pd.Index(labels.array, name=frame.index.name)
