@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dlqanalysis import demo
 from dlqanalysis.demo import play
-from dlqanalysis.errors import DLQError
+from dlqanalysis.errors import DLQError, SettingsError
 
 pytestmark = pytest.mark.demo
 _DLQ = [sys.executable, "-m", "dlqanalysis.cli"]
@@ -113,7 +114,6 @@ def test_the_demo_reports_replays_and_leaves_nothing_else(here, tmp_path):
         ("starting PostgreSQL", signal.SIGINT),
         ("the worker fails for real", signal.SIGTERM),
         ("Running the notebooks", signal.SIGINT),
-        ("wrote ", signal.SIGINT),
     ],
 )
 def test_an_interrupted_demo_leaves_no_process_and_no_file(here, tmp_path, moment, number):
@@ -142,6 +142,13 @@ def test_a_password_in_a_report_is_found(tmp_path):
     with pytest.raises(DLQError, match=r"page\.html holds a password"):
         play.refuse_secrets(tmp_path, ("another", "s3cret-of-the-shop"))
     play.refuse_secrets(tmp_path, ("another",))
+
+
+@pytest.mark.parametrize("run", [demo.run_demo, demo.run_lab])
+def test_without_the_demo_extra_a_sentence_says_what_to_install(monkeypatch, run):
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"pip install 'dlqanalysis\[demo\]'"):
+        run()
 
 
 def test_the_lab_serves_notebooks_that_reach_the_shop_and_leaves_nothing(here):

@@ -15,7 +15,7 @@ from dlqanalysis.demo.den import Den
 from dlqanalysis.demo.stage import environment
 from dlqanalysis.errors import DLQError
 
-AT_ONCE = 2  #: as many as a small laptop has cores
+AT_ONCE = min(5, (os.cpu_count() or 2) + 1)  #: one more than cores: each waits now and then
 
 
 def run(

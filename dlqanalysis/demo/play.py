@@ -50,7 +50,7 @@ def run_demo(
                 f"{counts[0]:,} failures loaded; the mail provider goes down, the worker fails for real"
             )
             since = live.fail(playing)
-            step("the provider is back. Running the notebooks, two at a time")
+            step("the provider is back. Running the notebooks")
             pages = books.run(
                 playing.home,
                 _parameters(playing),
