@@ -53,7 +53,7 @@ TEMPLATES = [
     ("number", "order 81231 not found", "order <num> not found"),
     ("sign and point", "balance -12.50 is below 0", "balance <num> is below <num>"),
     ("address in memory", "<app.Conn object at 0x7f3c1a2b> is closed", "<app.Conn object at <num>> is closed"),
-    ("token with a kind", "No such customer: 'cus_Nf8sK2mVqPz'", "No such customer: '<num>'"),
+    ("token with a kind", "No such customer: 'cus_Nf8sK2mVqPz'", "No such customer: '<id>'"),
     ("value in quotes", "invalid literal for int() with base 10: 'abc'", "invalid literal for int() with base <num>: <str>"),
     ("column stays", 'column "address1" does not exist', 'column "address1" does not exist'),
     ("key stays", "'address2'", "'address2'"),
@@ -123,7 +123,6 @@ def test_fingerprints_are_the_same_next_week():
         "9615f57b05f7eba4",
         "36ec381ae602af17",
     ]
-
 
 
 def test_columns_index_and_missing_values():

@@ -99,6 +99,7 @@ def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
 
 
 SKELETON = (
+    Step("id", OPAQUE, ID),
     Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}|{B}{X}{{32}}{B}", UUID),
     Step(
         "host",
@@ -118,7 +119,7 @@ SKELETON = (
 )
 
 KEPT = _plain("|".join((*CODES, STATUS, *NAMED)))
-GONE = rf"{OPAQUE}|{ANYWHERE}"
+GONE = ANYWHERE
 MARKED = {f"<{name}>": mark for mark, name in NAMES.items()}
 
 PART = f"[{W}{ANY}.~%+-]"  # what a path's or a host's part is made of
@@ -156,16 +157,14 @@ GLUED = (
     rf"{B}[A-Z]{{1,3}}{D}[0-9]{{2,4}}{B}",
     rf"(?i-u:code|error)[=: ]{{1,2}}[A-Z]{{1,3}}{D}[0-9]*{B}",
 )
-QUANTITY = f"[{NUM}{TIME}{SIZE}]"
-
-REST = (
+TEXT = (
     Step("unseen", rf"\x1b\[[0-9;{NUM}]*[A-Za-z]|[\x00\x08\x0b\x0c\x13-\x1c\x7f]", ""),
     Step("num", rf"{B}[0-9]+[.]{NUM}", NUM),
     Step("space", r"\s+", " "),
     Step("num", rf"{B}[0-9]+( (?:of|{COUNTED}){B})", f"{NUM}$1"),
     Step("arn", rf"{B}arn:aws[a-z-]*:[^\s'\"]+", ID),
     Step("source", r"\[Source: .*?; ?line", f"[Source: {STR}; line"),
-    Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", f"<sql>$1"),
+    Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", "<sql>$1"),
     Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
     Step("key", r"(Key \([^()]+\)=)\(.*?\)( already| is not| is still| conflicts|$)", "$1<str>$2"),
     Step("name", rf"({NAMES_COME} ?[\"'`(])", f"$1{SHIELD}"),
@@ -203,10 +202,14 @@ REST = (
     Step("host", rf"{HOST} ?\([^()\s]*\)", HOST),
     Step("time", rf"(^|[^A-Za-z])(?:{B}[0-9]+|{NUM}) ?(?:{TIMES}){B}", f"$1{TIME}"),
     Step("size", rf"(^|[^A-Za-z])(?:{B}[0-9]+|{NUM}) ?(?:{SIZES}){B}", f"$1{SIZE}"),
+)
+NUMBERS = (  # only where digits are left
     _numbers((*CODES, *HTTP, *NAMED), MEASURES, rf"{B}[0-9]+{B}"),
     BACK,
     _numbers((*CODES, *HTTP, *GLUED), MEASURES, r"[A-Za-z]*[0-9]+[A-Za-z]*"),
     BACK,
+)
+VALUES = (  # only where a value has its mark
     Step("num", rf"[A-Za-z]+{NUM}[A-Za-z0-9]*|{NUM}[A-Za-z][A-Za-z0-9]*", NUM),
     Step("num", rf"([\s=:(\[,_\"'@#<>]|^)[-+]{NUM}", f"$1{NUM}"),
     Step("num", rf"{NUM}(?:[.,/x_:-]?[-+]?{NUM})+", NUM),
@@ -216,6 +219,8 @@ REST = (
     Step("size", rf"{SIZE} \({SIZE}\)", SIZE),
     Step("time", rf"(\s)[<>~]=? ?([{TIME}{SIZE}])", "$1$2"),
     Step("id", rf"[{W}.~#-]*[{ANY}][{W}.~#-]+[{ANY}][{W}.~#{ANY}-]*", ID),
+    Step("list", rf"(?:[A-Za-z_-]*[{ANY}][ ,;]+){{2,}}[A-Za-z_-]*[{NUM}{ID}]", NUM),
+    Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
     Step(
         "user",
         r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)",
@@ -226,8 +231,6 @@ REST = (
         rf"(?i-u:({B}(?:for|users?) ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@{NUM}{EMAIL}{ID}-]+)( from {HOST}| \[)",
         f"$1{USER}$2",
     ),
-    Step("list", rf"(?:[A-Za-z_-]*[{ANY}][ ,;]+){{2,}}[A-Za-z_-]*[{NUM}{ID}]", NUM),
-    Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
 )
 #: a message that is nothing but a name (a key, a class, a template's file) stays as it is
 NAME = r"^['\"]?\.{0,2}[A-Za-z_/][A-Za-z0-9_.$/-]*['\"]?$"

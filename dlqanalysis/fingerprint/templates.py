@@ -1,13 +1,16 @@
 """Messages to templates: skeletons first, the rest of the table on what stands for all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from dlqanalysis.fingerprint.columns import Codes, distinct, run, shapes
-from dlqanalysis.fingerprint.table import FINISH, NAME, REST
+from dlqanalysis.fingerprint.table import ANY, FINISH, NAME, NUMBERS, TEXT, VALUES, Step
 
 SHOWN = 2_000  #: characters of a template, each placeholder counted as one
+
+
+_MAY_CHANGE = "[0-9<]"  # in a template that has neither, nothing is left to find
 
 
 def templates(messages: pl.Series, own: Mapping[str, str]) -> tuple[Codes, pl.Series]:
@@ -18,13 +21,24 @@ def templates(messages: pl.Series, own: Mapping[str, str]) -> tuple[Codes, pl.Se
     """
     codes, shaped = shapes(messages, own)
     first_codes, first = distinct(_finished(shaped))
-    second_codes, second = shapes(first, {})
-    final_codes, final = distinct(_finished(second))
-    return final_codes[second_codes[first_codes[codes]]], final
+    again = first.str.contains(_MAY_CHANGE).arg_true()
+    second_codes, second = shapes(first.gather(again), {})
+    settled = first.clone().scatter(again, _finished(second).gather(second_codes))
+    final_codes, final = distinct(settled)
+    return final_codes[first_codes[codes]], final
 
 
 def _finished(skeletons: pl.Series) -> pl.Series:
-    whole = skeletons.fill_null("")
+    whole = skeletons.fill_null("").str.strip_chars()
     named = whole.str.contains(NAME)
-    marked = whole.zip_with(named, run(whole, REST)).str.strip_chars()
-    return marked.str.slice(0, SHOWN).str.strip_chars_end().str.replace_many(FINISH)
+    text = _where(run(whole, TEXT), "[0-9]", NUMBERS)
+    marked = whole.zip_with(named, _where(text, f"[{ANY}]|user|for ", VALUES))
+    return (
+        marked.str.strip_chars().str.slice(0, SHOWN).str.strip_chars_end().str.replace_many(FINISH)
+    )
+
+
+def _where(texts: pl.Series, found: str, steps: Sequence[Step]) -> pl.Series:
+    """The texts after steps that change nothing but texts in which the pattern is found."""
+    rows = texts.str.contains(found).arg_true()
+    return texts.clone().scatter(rows, run(texts.gather(rows), steps)) if len(rows) else texts
