@@ -99,7 +99,8 @@ def fields_at(texts: pd.Series, path: str) -> pd.Series:
         pa.chunked_array([texts.array.__arrow_array__()]).cast(pa.large_string())
     )
     step = f"[{path}]" if path.isdecimal() else f".{path}"
-    found = pd.Series(column.str.json_path_match(f"${step}").to_arrow(), texts.index, dtype="str")
+    found = column.str.json_path_match(f"${step}").to_arrow().to_pandas().astype("str")
+    found = found.set_axis(texts.index)
     # Numbers that passed through a double, and lists and objects, are read again: exactly.
     odd = found.str.match(r"[\[{]|-0|[-0-9.]+e").fillna(False).to_numpy(bool)
     if odd.any():
