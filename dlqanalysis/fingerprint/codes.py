@@ -34,6 +34,9 @@ CODES = (
     rf"{B}{D}[0-9]{{2}}[- ]#?[245]\.[0-9]{{1,3}}\.[0-9]{{1,3}}{B}",  # 550 5.1.1
     rf"[(#=]{D}\.[0-9]{{1,2}}\.[0-9]{{1,2}}{B}",  # dsn=5.1.1
     rf"\] ?\[{D}[0-9]{{3,4}}\]",  # SQLSTATE[HY000] [2002]
+    rf"[a-z]: \({D}[0-9]{{0,4}}\)",  # curl: (35)
+    rf"\] ?\({D}[0-9]{{2,4}}\)",  # [ODBC] (10060)
+    rf"[A-Z0-9]{{5}}/{D}[0-9]{{3}}{B}",  # HY000/2013
     rf"\| {D}[0-9]{{4}}$",  # Twilio
     rf"\(#{D}[0-9]{{0,5}}\)",  # Graph API
     rf"(?i-u:varying|varchar|char|numeric|decimal)\({D}[0-9]*",
@@ -44,7 +47,7 @@ CODES = (
     rf"\({D}[0-9]? given\)",
     rf"exactly {D}[0-9]?{B}",
 )
-STATUS = r"""(?:^|[\s(\[{=:"'<>,|])(?P<d>[45])[0-9]{2}(?-u:\b)"""  # may be an HTTP status: decided in table.REST
+STATUS = r"""(?:^|[\s(\[{=:"'<>,|])(?:(?P<d>[45])[0-9]{2}|(?P<e>3)0[1-8])(?-u:\b)"""  # may be an HTTP status: decided in table.REST
 
 REASON = (
     "(?:[Cc]lient [Ee]rr|[Ss]erver [Ee]rr|Bad|Unauth|Payment|Forbid|Not|Method|Prox|Request|Conflict|Gone|Length|Precond"
@@ -53,6 +56,7 @@ REASON = (
     "|Temp|temp|Message|message|Relay|relay|Sender|sender|Recipient|recipient|Policy|Spam|Auth|auth)"
 )
 HTTP = (
+    rf"{B}(?P<d>3)0[1-8] [Rr]edirect",
     rf"^(?P<d>[45])[0-9]{{2}}{B}",
     rf"{B}(?P<d>[45])[0-9]{{2}}:? {REASON}",
     r"""(?:^|[ '"])[\[(<](?P<d>[45])[0-9]{2}[)\]>]""",

@@ -64,7 +64,7 @@ MEASURES = (
     r"""["']?(?: ?[:=#] ?| )[+-]?"""
 )
 NAMED = (  # a word that has its digits for a name: decided in REST
-    rf"{B}[A-Za-z]+_?{D}[0-9]?(?:_[A-Za-z]+)+{B}",  # address_2_line
+    rf"{B}[A-Za-z]+_?{D}[0-9]?(?:_+[A-Za-z]+)+{B}",  # address_2_line
     rf"{B}[A-Za-z][A-Za-z_]*{D}[0-9]{{0,2}}{B}",  # address2, line_1, psycopg2, sha256
 )
 TIMES = "ms|msecs?|millis|milliseconds?|MILLISECONDS|us|microseconds?|ns|nanoseconds?|s|secs?|seconds?|SECONDS|m|mins?|minutes?|hrs?|hours?|h|days?|d|weeks?"
@@ -137,7 +137,7 @@ SCHEMA = (
 )
 NAMES_COME = rf"(?i-u:{SCHEMA}|template|modules|reading|named|entity|queue|exchange|keyword)(?: named| name|:|=| of type)?"
 VALUES_COME = (
-    r"(?i-u:duplicate entry|base [0-9\x01]+|to float|to int|to decimal|for type [a-z ]+|enum [a-z0-9_.\"]+|time data|input_value|value"
+    r"(?i-u:duplicate entry|(?-u:\b)got|base [0-9\x01]+|to float|to int|to decimal|for type [a-z ]+|enum [a-z0-9_.\"]+|time data|input_value|value"
     r"|literal|(?:for|user|role|username|login) user|invalid (?:date|email|uuid|url|choice|number|value|id|timestamp|format)|string):?"
 )
 COUNTED = (
@@ -148,6 +148,7 @@ COUNTED = (
 VALID = "uuid|e-?mail|date|datetime|time|integer|number|decimal|float|boolean|url|uri|choice|json|phone|ip|address|id|timestamp"
 WORDS = "(?i-u:utf8mb|utf|sha|md|base|int|uint|float|x|ipv|http|h|oauth|python|psycopg|boto|urllib|s|ec|k|log|mp|neo)"
 GLUED = (
+    rf"(?i-u:missing|required|unknown|undefined|unrecognized|unexpected|unsupported|invalid)[A-Za-z() ]{{0,20}}:? ?[\"'`]?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?{SHIELD}?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"[\"'`][{W}.$]*[A-Za-z_]{D}[{W}.$]*[\"'`]",
     rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|is undefined|is null|is None|must be|cannot be|can't be|may not)",
@@ -223,8 +224,8 @@ VALUES = (  # only where a value has its mark
     Step("list", rf"{HOST}(?:, ?{HOST})+", HOST),
     Step(
         "user",
-        r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)",
-        f"$1{USER}",
+        r"(?i-u:(for user |user=|username=|user: ))(?:'[^']*'|\"[^\"]*\"|[A-Za-z0-9_.@\x01\x06-]+)|(?i-u:(\buser ))(?:'[^']*'|\"[^\"]*\")",
+        f"$1$2{USER}",
     ),
     Step(
         "user",

@@ -32,7 +32,7 @@ def _finished(skeletons: pl.Series) -> pl.Series:
     whole = skeletons.fill_null("").str.strip_chars()
     named = whole.str.contains(NAME)
     text = _where(run(whole, TEXT), "[0-9]", NUMBERS)
-    marked = whole.zip_with(named, _where(text, f"[{ANY}]|user|for ", VALUES))
+    marked = whole.zip_with(named, _where(text, f"[{ANY}]|(?i-u:user)|for ", VALUES))
     return (
         marked.str.strip_chars().str.slice(0, SHOWN).str.strip_chars_end().str.replace_many(FINISH)
     )
