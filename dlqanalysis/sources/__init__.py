@@ -29,6 +29,8 @@ SYSTEMS = {
     "celery+postgresql": "celery",
     "admin+http": "admin_api",
     "admin+https": "admin_api",
+    "bullmq+redis": "bullmq",
+    "bullmq+rediss": "bullmq",
 }
 _AT_ONCE = 5_000  #: rows whose details are asked for in one statement
 

@@ -1,0 +1,119 @@
+"""What became of failures: from the ledger, from the sets they are in, and from BullMQ's own events."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dlqanalysis.model import Outcome
+from dlqanalysis.sources.bullmq import scripts
+from dlqanalysis.sources.bullmq.keys import Failure, Keys
+
+if TYPE_CHECKING:
+    import redis
+
+_AT_ONCE = 200
+_EVENTS, _EVENT_PAGES = 1000, 20  # BullMQ keeps about ten thousand
+_ENDS = {
+    b"completed": (Outcome.SUCCEEDED, "completed"),
+    b"failed": (Outcome.FAILED_AGAIN, "it failed again, and BullMQ has removed it (removeOnFail)"),
+    b"removed": (Outcome.UNKNOWN, "somebody removed it"),
+}
+_OTHER = {"quarantine": "it is in quarantine", "archive": "archived", "purge": "purged"}
+
+
+def told(token: str) -> tuple[str, str, str]:
+    """(action, run, time) of an entry of the ledger."""
+    action, _, rest = token.partition("|")
+    run, _, milliseconds = rest.rpartition("|")
+    when = (
+        datetime.fromtimestamp(int(milliseconds) / 1000, UTC) if milliseconds.isdecimal() else None
+    )
+    return action, run, f"{when:%Y-%m-%d %H:%M:%S}Z" if when else "?"
+
+
+def ledger(client: "redis.Redis", prefix: bytes, ones: Sequence[Failure]) -> dict[Failure, str]:
+    """What the ledger has of each, where it has any."""
+    found = {}
+    months = scripts.months()
+    for start in range(0, len(ones), _AT_ONCE):
+        part = ones[start : start + _AT_ONCE]
+        asking = client.pipeline(transaction=False)
+        for one in part:
+            keys = Keys(prefix, one.queue)
+            for month in months:
+                asking.execute_command("HGET", keys.ledger(month), one.job + b"\x1f" + one.score)
+        answers = asking.execute()
+        for one, now, before in zip(part, answers[::2], answers[1::2], strict=True):
+            if token := now or before:
+                found[one] = token.decode("utf-8", "replace")
+    return found
+
+
+def outcomes(
+    client: "redis.Redis", prefix: bytes, failures: Mapping[str, Failure], since: datetime
+) -> dict[str, tuple[Outcome, str]]:
+    """failure_id -> outcome and what it was seen by."""
+    found: dict[str, tuple[Outcome, str]] = {}
+    gone: dict[bytes, dict[bytes, str]] = {}
+    notes = ledger(client, prefix, list(failures.values()))
+    ids = list(failures)
+    for start in range(0, len(ids), _AT_ONCE):
+        part = ids[start : start + _AT_ONCE]
+        asking = client.pipeline(transaction=False)
+        for text in part:
+            one = failures[text]
+            keys = Keys(prefix, one.queue)
+            asking.execute_command("ZSCORE", keys(b"failed"), one.job)
+            asking.execute_command("ZSCORE", keys(b"completed"), one.job)
+            asking.execute_command("EXISTS", keys(one.job))
+        answers = asking.execute()
+        for n, text in enumerate(part):
+            one = failures[text]
+            failed, completed, there = answers[3 * n : 3 * n + 3]
+            action = told(notes.get(one, ""))[0]
+            if action in _OTHER:
+                found[text] = Outcome.SUCCEEDED, _OTHER[action]
+            elif failed is not None and float(failed) == float(one.score):
+                found[text] = Outcome.PENDING, "it is where it was"
+            elif failed is not None:
+                found[text] = Outcome.FAILED_AGAIN, f"it failed again at {_when(failed)}"
+            elif completed is not None:
+                found[text] = Outcome.SUCCEEDED, f"completed at {_when(completed)}"
+            elif there:
+                found[text] = Outcome.PENDING, "waiting or running"
+            else:
+                gone.setdefault(one.queue, {})[one.job] = text
+    for queue, names in gone.items():
+        ends = _ends(client, Keys(prefix, queue)(b"events"), names.keys(), since)
+        for job, text in names.items():
+            usual = Outcome.SUCCEEDED, "its job is gone, as removeOnComplete leaves it"
+            found[text] = _ENDS[ends[job]] if job in ends else usual
+    return found
+
+
+def _ends(client: "redis.Redis", stream: bytes, names: Any, since: datetime) -> dict[bytes, bytes]:
+    """The last event of an end for each job, among the newest ones."""
+    found: dict[bytes, bytes] = {}
+    end, first = "+", f"{int(since.timestamp() * 1000)}"
+    for _ in range(_EVENT_PAGES):
+        page = client.execute_command("XREVRANGE", stream, end, first, "COUNT", _EVENTS)
+        for _, values in page:
+            event = _dict(values)
+            job = event.get(b"jobId")
+            if job in names and job not in found and event.get(b"event") in _ENDS:
+                found[job] = event[b"event"]
+        if len(page) < _EVENTS or len(found) == len(names):
+            break
+        end = "(" + page[-1][0].decode()
+    return found
+
+
+def _dict(values: Any) -> dict[bytes, bytes]:
+    return values if isinstance(values, dict) else dict(zip(values[::2], values[1::2], strict=True))
+
+
+def _when(score: Any) -> str:
+    try:
+        return f"{datetime.fromtimestamp(float(score) / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
+        return str(score)

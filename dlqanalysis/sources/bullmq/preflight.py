@@ -1,0 +1,167 @@
+"""What stands before a replay: are the queues there, does anybody work, and what may go wrong with these jobs."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlqanalysis.model import Finding, Item
+from dlqanalysis.sources.bullmq import pausing
+from dlqanalysis.sources.bullmq.address import Address
+from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
+
+if TYPE_CHECKING:
+    import redis
+
+_AT_ONCE = 200
+_ASKED = ("deid", "atm", "attemptsMade", "opts")
+
+
+def findings(client: "redis.Redis", address: Address, items: Sequence[Item]) -> list[Finding]:
+    """One finding a queue and one for each thing to think of; those that block say why."""
+    import redis
+
+    by_queue: dict[bytes, list[Failure]] = {}
+    for one in (failure(item.failure_id) for item in items):
+        by_queue.setdefault(one.queue, []).append(one)
+    found = list(_server(client, address))
+    try:
+        clients: set[str] | None = {str(one.get("name", "")) for one in client.client_list()}
+    except redis.ResponseError:
+        clients = None
+    for queue, ones in sorted(by_queue.items()):
+        keys = Keys(address.prefix.encode(), queue)
+        found += _queue(client, address, keys, clients)
+        found += _jobs(client, keys, ones)
+    return found
+
+
+def _server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
+    import redis
+
+    try:
+        client.execute_command("EVAL", "return 1", 0)
+    except redis.ResponseError as error:
+        text = f"Redis at {address} runs no scripts for this user ({error}): grant it EVAL."
+        yield Finding(name="scripts", severity="critical", text=text, blocks=True)
+    try:
+        role = client.execute_command("ROLE")[0]
+    except redis.ResponseError:
+        return
+    if role not in (b"master", "master"):
+        text = f"Redis at {address} is a replica, which takes no writes. Give the hand the primary."
+        yield Finding(name="role", severity="critical", text=text, blocks=True)
+
+
+def _queue(
+    client: "redis.Redis", address: Address, keys: Keys, clients: set[str] | None
+) -> Iterator[Finding]:
+    queue = shown(keys.queue)
+    counts = _counts(client, keys)
+    meta = dict(
+        zip(
+            ("paused", "version", "concurrency"),
+            _asked(client, "HMGET", keys(b"meta"), "paused", "version", "concurrency")
+            or [None] * 3,
+            strict=True,
+        )
+    )
+    known = any(counts.values()) or any(meta.values())
+    if not known:
+        text = (
+            f"There is no queue {queue} with prefix {address.prefix} at {address}: check ?prefix=."
+        )
+        yield Finding(name=f"queue {queue}", severity="critical", text=text, blocks=True)
+        return
+    version = (meta["version"] or b"").decode("utf-8", "replace")
+    told = ", ".join(f"{count:,} {part}" for part, count in counts.items() if count)
+    text = f"Queue {queue} ({version or 'version unknown'}): {told or 'empty'}."
+    facts: dict[str, Any] = {**counts, "version": version}
+    yield Finding(name=f"queue {queue}", severity="ok", text=text, facts=facts)
+    if meta["paused"] is not None:
+        ours = client.execute_command("GET", pausing.note(keys))
+        if ours:
+            who = ours.decode("utf-8", "replace").partition("|")[0]
+            text = f"Queue {queue} is paused since {who}, which did not resume it: hand.resume('{queue}')."
+            yield Finding(name=f"paused {queue}", severity="critical", text=text)
+        else:
+            text = f"Queue {queue} is paused: what goes back waits until somebody resumes it."
+            yield Finding(name=f"paused {queue}", severity="warning", text=text)
+    if clients is None:
+        text = f"Whether anybody works on {queue} cannot be told: this user may not list clients."
+        yield Finding(name=f"workers {queue}", severity="ok", text=text)
+        return
+    name = f"{address.prefix}:{base64.b64encode(keys.queue).decode()}"
+    workers = [one for one in clients if one == name or one.startswith(f"{name}:w:")]
+    text = f"Queue {queue} has workers." if workers else f"Nobody works on queue {queue} now."
+    yield Finding(name=f"workers {queue}", severity="ok" if workers else "warning", text=text)
+
+
+def _jobs(client: "redis.Redis", keys: Keys, ones: Sequence[Failure]) -> Iterator[Finding]:
+    """What these jobs give to think: deduplication that has moved on, attempts set by hand, children."""
+    unique: list[bytes] = []
+    hidden = children = 0
+    for start in range(0, len(ones), _AT_ONCE):
+        asking = client.pipeline(transaction=False)
+        for one in ones[start : start + _AT_ONCE]:
+            asking.execute_command("HMGET", keys(one.job), *_ASKED)
+            asking.execute_command("SCARD", keys(one.job) + b":dependencies")
+            asking.execute_command("ZCARD", keys(one.job) + b":unsuccessful")
+        answers = asking.execute(raise_on_error=False)
+        for n in range(0, len(answers), 3):
+            row, *counts = answers[n : n + 3]
+            if isinstance(row, list):
+                unique += [row[0]] if row[0] else []
+                hidden += row[1] is not None and row[2] is not None
+            children += any(isinstance(count, int) and count for count in counts)
+    queue = shown(keys.queue)
+    if unique:
+        live = _live(client, keys, unique)
+        text = (
+            f"{len(unique):,} jobs of {queue} have a deduplication id. While they lay failed, others with the"
+            f" same id were let in ({live:,} are there now): look whether the work was done by those."
+        )
+        yield Finding(name=f"deduplication {queue}", severity="warning", text=text)
+    if hidden:
+        text = (
+            f"{hidden:,} jobs of {queue} have an attemptsMade that somebody set by hand. It hides the"
+            " real count, and is removed when they go back."
+        )
+        yield Finding(name=f"attempts {queue}", severity="warning", text=text)
+    if children:
+        text = (
+            f"{children:,} jobs of {queue} are parents whose children are not done; they will be refused."
+            " Replay the children, wait for them, then the parents."
+        )
+        yield Finding(name=f"flows {queue}", severity="warning", text=text)
+
+
+def _live(client: "redis.Redis", keys: Keys, unique: Sequence[bytes]) -> int:
+    asking = client.pipeline(transaction=False)
+    for name in unique[:5_000]:
+        asking.execute_command("EXISTS", keys(b"de:" + name))
+    return sum(answer == 1 for answer in asking.execute(raise_on_error=False))
+
+
+def _counts(client: "redis.Redis", keys: Keys) -> dict[str, int]:
+    commands = {
+        "waiting": ("LLEN", b"wait"), "prioritized": ("ZCARD", b"prioritized"),
+        "paused": ("LLEN", b"paused"), "active": ("LLEN", b"active"),
+        "delayed": ("ZCARD", b"delayed"), "failed": ("ZCARD", b"failed"),
+    }  # fmt: skip
+    asking = client.pipeline(transaction=False)
+    for command, part in commands.values():
+        asking.execute_command(command, keys(part))
+    answers = asking.execute(raise_on_error=False)
+    return {
+        name: answer if isinstance(answer, int) else 0
+        for name, answer in zip(commands, answers, strict=True)
+    }
+
+
+def _asked(client: "redis.Redis", *command: Any) -> Any:
+    import redis
+
+    try:
+        return client.execute_command(*command)
+    except redis.ResponseError:
+        return None
