@@ -11,25 +11,25 @@ import dlqanalysis as dlq
 from dlqanalysis.errors import DLQError, QueryError, SettingsError
 from dlqanalysis.queries import catalogue, known, read
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 NAMES = sorted(known())
 
 
 @pytest.fixture
 def shop(shop_url):
     """Six failures of two tasks; properties 1 and 2, of which 3 is gone; two equal messages; four executions."""
+    now = datetime.now(UTC).replace(microsecond=0)
     with psycopg.connect(shop_url) as connection, connection.cursor() as cursor:
         cursor.executemany(
             "insert into failed_tasks (task_id, task_name, queue_name, args, kwargs, exception_type,"
             " exception_message, retries_attempted, failed_at, replayed_at, replayed_task_id, status)"
             " values (%s, %s, %s, '[]', %s, %s, %s, %s, %s, %s, %s, %s)",
             [
-                ("u1", "memo", "memos", '{"property_id": 1}', "KeyError", "no 1", 3, NOW - timedelta(hours=1), None, None, "failed"),
-                ("u2", "memo", "memos", '{"property_id": 3}', "KeyError", "no 1", 4, NOW - timedelta(hours=2), None, None, "failed"),
-                ("u3", "mail", "emails", "{}", "OSError", "down", 0, NOW - timedelta(days=40), None, None, "failed"),
-                ("u4", "mail", "emails", "{}", "OSError", "down", 1, NOW - timedelta(days=50), NOW - timedelta(minutes=2), "r4", "replayed"),
-                ("u5", "mail", "emails", "{}", "OSError", "down", 9, NOW - timedelta(days=3), NOW - timedelta(minutes=3), "r5", "replayed"),
-                ("u6", "mail", "emails", "{}", "OSError", "up", 0, NOW - timedelta(days=1), NOW - timedelta(hours=3), None, "archived"),
+                ("u1", "memo", "memos", '{"property_id": 1}', "KeyError", "no 1", 3, now - timedelta(hours=1), None, None, "failed"),
+                ("u2", "memo", "memos", '{"property_id": 3}', "KeyError", "no 1", 4, now - timedelta(hours=2), None, None, "failed"),
+                ("u3", "mail", "emails", "{}", "OSError", "down", 0, now - timedelta(days=40), None, None, "failed"),
+                ("u4", "mail", "emails", "{}", "OSError", "down", 1, now - timedelta(days=50), now - timedelta(minutes=2), "r4", "replayed"),
+                ("u5", "mail", "emails", "{}", "OSError", "down", 9, now - timedelta(days=3), now - timedelta(minutes=3), "r5", "replayed"),
+                ("u6", "mail", "emails", "{}", "OSError", "up", 0, now - timedelta(days=1), now - timedelta(hours=3), None, "archived"),
             ],
         )  # fmt: skip
         connection.execute("insert into properties values (1, 't', 'a', 'ok'), (2, 't', 'b', 'ok')")
@@ -37,13 +37,13 @@ def shop(shop_url):
             "insert into communications (property_id, template_id, channel, created_at) values"
             " (1, 7, 'mail', %(now)s), (1, 7, 'mail', %(now)s), (2, 7, 'mail', %(now)s),"
             " (1, 7, 'mail', %(now)s - interval '3 days')",
-            {"now": NOW},
+            {"now": now},
         )
         connection.execute(
             "insert into task_executions (task_id, task_name, status, created_at) values ('r4', 'mail', 'started', %(now)s),"
             " ('r4', 'mail', 'success', %(now)s), ('x', 'mail', 'failed', %(now)s), ('y', 'memo', 'success', %(now)s),"
             " ('z', 'mail', 'failed', %(now)s - interval '3 days')",
-            {"now": NOW},
+            {"now": now},
         )
     return shop_url
 
