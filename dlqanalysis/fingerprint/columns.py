@@ -35,7 +35,8 @@ def texts(column: "pa.Array | pa.ChunkedArray") -> pl.Series:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     series = pl.Series("text", pl.from_arrow(column.cast(pa.large_string())), dtype=pl.String)
-    return series.str.slice(0, LONGEST) if (series.str.len_bytes().max() or 0) > LONGEST else series
+    long = (series.str.len_bytes() > LONGEST).any()
+    return series.str.slice(0, LONGEST) if long else series
 
 
 def distinct(series: pl.Series) -> tuple[Codes, pl.Series]:

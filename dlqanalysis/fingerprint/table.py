@@ -91,7 +91,8 @@ def _plain(pattern: str) -> str:
 def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
     """Numbers that are neither code nor name. Without look-around a code is found and put back; a digit of it after
     the mark tells it from a number that went: every digit is found by some line, so no other digit follows a mark."""
-    lines, names = "|".join(kept), []
+    lines = "|".join(kept)
+    names: list[str] = []
     while (new := re.sub(r"\(\?P<[d-g]>", f"(?P<at{len(names)}>", lines, count=1)) != lines:
         lines, names = new, [*names, f"${{at{len(names)}}}"]
     pattern = rf"(?P<before>{before})[0-9]+(?:[.,][0-9]+)*{B}|(?P<kept>{lines})|{gone}"
@@ -148,7 +149,7 @@ COUNTED = (
 VALID = "uuid|e-?mail|date|datetime|time|integer|number|decimal|float|boolean|url|uri|choice|json|phone|ip|address|id|timestamp"
 WORDS = "(?i-u:utf8mb|utf|sha|md|base|int|uint|float|x|ipv|http|h|oauth|python|psycopg|boto|urllib|s|ec|k|log|mp|neo)"
 GLUED = (
-    rf"(?i-u:missing|required|unknown|undefined|unrecognized|unexpected|unsupported|invalid)[A-Za-z() ]{{0,20}}:? ?[\"'`]?[{W}.]*[A-Za-z_]{D}[{W}.]*",
+    rf"(?i-u:missing|required|unknown|undefined|unrecognized|unexpected|unsupported|invalid)[A-Za-z(){SHIELD} ]{{0,20}}:? ?[\"'`]?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"{SCHEMA}(?: named| name|:|=)? ?[\"'`(]?{SHIELD}?[{W}.]*[A-Za-z_]{D}[{W}.]*",
     rf"[\"'`][{W}.$]*[A-Za-z_]{D}[{W}.$]*[\"'`]",
     rf"{B}[{W}.]*[A-Za-z_]{D}[{W}]* (?:is required|is invalid|is missing|is not|is undefined|is null|is None|must be|cannot be|can't be|may not)",
