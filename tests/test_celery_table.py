@@ -352,9 +352,9 @@ TROUBLES = (
     ("parts", "error", "words"), [t[1:] for t in TROUBLES], ids=[t[0] for t in TROUBLES]
 )
 def test_troubles_on_the_way_in_one_sentence_without_the_password(services, parts, error, words):
-    asks = services.get("postgres", servers.postgres)  # a server that trusts takes any password
+    asks = services.get("postgres", servers.postgres)  # one that trusts takes any password
     with pytest.raises(error, match=words) as caught:
-        dlq.load(changed(f"{asks}?application_name=dlq", **parts))
+        dlq.load(changed(asks, **parts))
     text = f"{caught.value!r} {caught.value} {caught.value.__cause__}"
     assert "s3cret" not in text and "-word" not in text
     assert caught.value.__suppress_context__ or caught.value.__context__ is None

@@ -335,7 +335,8 @@ def test_two_operators_in_opposite_order_never_send_twice(
         time.sleep(0.3)
     assert Counter(args[0] for _, _, args, _ in worker.ran) == Counter(range(1, 101))
     rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
-    assert sum(row["sent"] for row in rows) == 100
+    # the later one of a shared journal may find the other's run there, and go on with it: one run, told twice
+    assert sum({row["run_id"]: row["sent"] for row in rows}.values()) == 100
     assert all(row["planned"] == row["sent"] + row["skipped"] for row in rows)
 
 
