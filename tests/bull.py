@@ -183,6 +183,12 @@ def bull(request: pytest.FixtureRequest, peer: Peer, redis_url: str, token: str)
 
 
 @pytest.fixture
+def bull5(peer: Peer, redis_url: str, token: str) -> Iterator[Bull]:
+    """BullMQ 5 alone."""
+    yield from _bull(peer, redis_url, token, 5)
+
+
+@pytest.fixture
 def bull6(peer: Peer, redis_url: str, token: str) -> Iterator[Bull]:
     """BullMQ 6 alone, where the version makes no difference."""
     yield from _bull(peer, redis_url, token, 6)

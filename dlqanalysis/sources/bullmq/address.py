@@ -119,7 +119,7 @@ class Address:
 
         try:
             said = client.execute_command("INFO", "cluster")
-        except redis.NoPermissionError:
+        except redis.exceptions.NoPermissionError:
             client.ping()
             return  # a reader need not have INFO; a cluster says MOVED soon enough
         mode = said.get("cluster_enabled", 0) if isinstance(said, dict) else b"enabled:1" in said

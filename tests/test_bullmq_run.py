@@ -1,0 +1,385 @@
+"""Whole runs against BullMQ's workers: exactly the selection, once, through kills, two operators, lost answers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis.errors import ConnectError, RunError
+from dlqanalysis.model import Outcome, State
+from dlqanalysis.sources import connect, connect_hand
+from dlqanalysis.sources.bullmq import raw
+from tests.bull import bull, bull5, bull6, peer, wait_for
+from tests.test_bullmq import QUICK, items, loaded, sent
+
+__all__ = ["bull", "bull5", "bull6", "peer"]  # fixtures
+
+
+def mixed(bull, wanted, others):
+    """Failed email.send jobs among failed slack.send ones; gives the ids of both."""
+    jobs = [{"name": "email.send", "data": {"n": n}} for n in range(wanted)]
+    jobs += [{"name": "slack.send", "data": {"text": "mentions email.send"}} for _ in range(others)]
+    ids = bull.fail(*jobs)
+    return ids[:wanted], ids[wanted:]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+
+
+def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
+    wanted, others = mixed(bull, 70, 40)
+    bull.work(concurrency=3)
+    produced = bull.ask("produce", ms=1500, wait=False)
+    failures = dlq.load(connect(bull.url), since="1d", task="email.send")
+    assert len(failures) == 70 and failures.attrs["narrows"]
+    plan = dlq.plan(failures, journal, reason="INC-42: mail provider is back")
+    with connect_hand(bull.url) as hand:
+        run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
+    noise = produced()
+    wait_for(lambda: len(bull.peer.ran) >= 70 + noise)
+    time.sleep(0.2)
+    assert run.finished and run.summary.iloc[0][["sent", "succeeded"]].tolist() == [70, 70]
+    ran = bull.runs()
+    assert {one: ran.get(one, 0) for one in wanted} == dict.fromkeys(wanted, 1)
+    assert sum(ran.values()) == 70 + noise
+    assert sorted(bull.failed()) == sorted(others)
+    assert len(loaded(bull)) == 40 and not bull.peer.trouble
+
+
+def operator(*args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.bull_operator", *args],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONWARNINGS": "default"},
+    )  # fmt: skip
+
+
+def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal):
+    wanted, others = mixed(bull5, 60, 10)
+    bull5.work()
+    args = (bull5.url, journal.place, "oldest", "8/s")
+    for least in (5, 20):
+        process = operator(*args)
+        wait_for(
+            lambda least=least, p=process: len(bull5.peer.ran) >= least or p.poll() is not None
+        )
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+    assert len(bull5.peer.ran) < 60
+    last = operator(*args[:3], "500/s")
+    out, err = last.communicate(timeout=60)
+    assert last.returncode == 0, err
+    wait_for(lambda: len(bull5.peer.ran) >= 60)
+    time.sleep(0.2)
+    assert bull5.runs() == Counter(wanted)
+    summary = json.loads(out.splitlines()[-1])[0]
+    assert summary["sent"] == summary["planned"] == 60 and summary["uncertain"] == 0
+    assert sorted(bull5.failed()) == sorted(others)
+
+
+def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path):
+    wanted, others = mixed(bull6, 60, 10)
+    bull6.work()
+    operators = [
+        operator(bull6.url, f"sqlite:///{tmp_path / order}.sqlite", order, "60/s")
+        for order in ("oldest", "newest")
+    ]
+    done = [process.communicate(timeout=60) for process in operators]
+    assert [process.returncode for process in operators] == [0, 0], done
+    wait_for(lambda: len(bull6.peer.ran) >= 60)
+    time.sleep(0.2)
+    assert bull6.runs() == Counter(wanted)
+    rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
+    assert sum(row["sent"] for row in rows) == 60
+    assert all(row["planned"] == row["sent"] + row["skipped"] for row in rows)
+    assert sorted(bull6.failed()) == sorted(others)
+
+
+def test_the_gate_sees_what_failed_again(bull6, journal):
+    ids = bull6.fail(*({"data": {"n": n, "again": n == 3}} for n in range(20)))
+    bull6.work("again")
+    plan = dlq.plan(loaded(bull6, limit=100), journal, reason="x")
+    with connect_hand(bull6.url) as hand:
+        run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
+    assert run.stopped.startswith("gate after stage 1 of 2")
+    row = run.summary.iloc[0]
+    assert (row["sent"], row["succeeded"], row["failed_again"]) == (10, 9, 1)
+    later = dlq.plan(loaded(bull6, limit=100), journal, reason="again")
+    back = later.chosen.set_index("task_id").loc[f"default:{ids[3]}"]
+    assert back["generation"] == 2
+
+
+def test_outcomes_tell_success_failure_and_waiting(bull):
+    good, kept, bad, waits, gone = bull.fail(
+        {}, {"opts": {"removeOnComplete": False}}, {"data": {"again": 1}}, {},
+        {"data": {"again": 1}, "opts": {"removeOnFail": {"count": 5}}},
+    )  # fmt: skip
+    failures = loaded(bull)
+    assert any("only the newest 5 failures are kept" in n for n in failures.attrs["notes"])
+    by_id = {
+        one: failures[failures["task_id"] == f"default:{one}"] for one in (good, kept, bad, gone)
+    }
+    waiting = failures[failures["task_id"] == f"default:{waits}"]
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    for one in by_id.values():
+        sent(bull, one)
+    bull.work("again")
+    wait_for(lambda: set(bull.failed()) == {bad, waits, gone})
+    wait_for(lambda: bull.redis.zscore(bull.key("completed"), kept))
+    wait_for(lambda: not bull.redis.exists(bull.key(good)))
+    bull.rest()
+    bull.redis.delete(bull.key(gone))  # as removeOnFail does when five newer ones have come
+    bull.redis.zrem(bull.key("failed"), gone)
+    sent(bull, waiting)
+    with connect_hand(bull.url) as hand:
+        ids = {text: "" for text in failures["failure_id"]}
+        found = {v.failure_id.partition("@")[0]: v for v in hand.outcomes(ids, since)}
+    assert {one: found[f"default:{one}"].outcome for one in (good, kept, bad, waits, gone)} == {
+        good: Outcome.SUCCEEDED, kept: Outcome.SUCCEEDED, bad: Outcome.FAILED_AGAIN,
+        waits: Outcome.PENDING, gone: Outcome.FAILED_AGAIN,
+    }  # fmt: skip
+
+
+@contextmanager
+def proxy(url, losing):
+    """A way to Redis that breaks after a request with EVAL and an answer to it, `losing` times."""
+    host, _, port = url.rpartition("@")[2].partition("/")[0].partition(":")
+    lost = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve(client):
+        with client, socket.create_connection((host, int(port))) as redis_:
+            pending = False
+
+            def answers():
+                nonlocal pending
+                while data := redis_.recv(2**16):
+                    if pending and len(lost) < losing:
+                        lost.append(1)
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
+                    client.sendall(data)
+
+            back = threading.Thread(target=answers, daemon=True)
+            back.start()
+            try:
+                while data := client.recv(2**16):
+                    pending = pending or b"EVAL" in data
+                    redis_.sendall(data)
+            except OSError:
+                pass
+            redis_.shutdown(socket.SHUT_RDWR)
+            back.join(5)
+
+    def accept():
+        while True:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield url.replace(f"{host}:{port}", f"127.0.0.1:{server.getsockname()[1]}"), lost
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def test_a_lost_answer_is_asked_for_again_and_does_nothing_twice(bull6):
+    ids = bull6.fail({}, {}, {})
+    failures = loaded(bull6)
+    with proxy(bull6.url, losing=1) as (url, lost), connect_hand(url) as hand:
+        found = list(hand.send("replay", items(failures), "run-1"))
+    assert lost == [1]
+    assert [r.state for r in found] == [State.SENT] * 3
+    assert bull6.redis.llen(bull6.key("wait")) == 3
+    bull6.work()
+    wait_for(lambda: len(bull6.peer.ran) == 3)
+    time.sleep(0.1)
+    assert bull6.runs() == Counter(ids)
+
+
+def test_answers_that_stay_lost_are_uncertain_and_the_ledger_settles_them(bull6):
+    bull6.fail({}, {})
+    failures = loaded(bull6)
+    first = items(failures)[:1]
+    with proxy(bull6.url, losing=2) as (url, lost), connect_hand(url) as hand:
+        [receipt] = hand.send("replay", first, "run-1")
+    assert receipt.state == State.UNCERTAIN and lost == [1, 1]
+    with connect_hand(bull6.url) as hand:
+        settled = list(hand.settle(items(failures), "run-1"))
+        other = list(hand.settle(items(failures), "run-2"))
+        again = list(hand.send("replay", items(failures), "run-1"))
+    assert [r.state for r in settled] == [State.SENT, State.NOT_REACHED]
+    assert [r.state for r in other] == [State.SKIPPED, State.NOT_REACHED]
+    assert [r.state for r in again] == [State.SENT, State.SENT]
+    assert bull6.redis.llen(bull6.key("wait")) == 2
+
+
+def test_quarantine_takes_a_job_away_and_brings_it_back_whole(bull):
+    one, two = bull.fail({"data": {"n": 1}}, {"data": {"n": 2}})
+    bull.redis.rpush(bull.key(f"{one}:logs"), "attempt 1", b"\xff")
+    failures = loaded(bull)
+    mine = failures[failures["task_id"] == f"default:{one}"]
+    before = bull.redis.dump(bull.key(one)), bull.redis.dump(bull.key(f"{one}:logs"))
+    [receipt] = sent(bull, mine, action="quarantine").values()
+    assert receipt.state == State.SENT
+    assert bull.failed() == [two]
+    assert not bull.redis.keys(f"{bull.prefix}:default:{one}*")
+    assert bull.ask("states", ids=[one]) == ["gone"]
+    with connect_hand(bull.url) as hand:
+        [verdict] = hand.outcomes({mine["failure_id"].iloc[0]: ""}, datetime.now(UTC))
+        assert (verdict.outcome, verdict.detail) == (Outcome.SUCCEEDED, "it is in quarantine")
+        [back] = hand.restore(list(mine["failure_id"]))
+        [again] = hand.restore(list(mine["failure_id"]))
+    assert (back.state, again.state) == (State.SENT, State.SKIPPED)
+    assert (bull.redis.dump(bull.key(one)), bull.redis.dump(bull.key(f"{one}:logs"))) == before
+    assert not bull.redis.keys(f"dlqanalysis:{bull.prefix}:*quarantine*")
+    assert loaded(bull)["failure_id"].tolist() == failures["failure_id"].tolist()
+    assert {r.state for r in sent(bull, run_id="run-2").values()} == {State.SENT}
+    bull.work()
+    wait_for(lambda: bull.runs() == Counter([one, two]))
+
+
+@pytest.mark.parametrize("action", ["archive", "purge"])
+def test_what_is_removed_is_whole_in_the_snapshot(bull6, action):
+    one, two = bull6.fail({"data": {"n": 1}}, {"opts": {"deduplication": {"id": "d-1"}}})
+    bull6.redis.rpush(bull6.key(f"{one}:logs"), "attempt 1")
+    bull6.redis.set(bull6.key("de:d-1"), two)
+    before = bull6.hashes(one, two)
+    logs = bull6.redis.dump(bull6.key(f"{one}:logs"))
+    failures = loaded(bull6)
+    with connect_hand(bull6.url) as hand:
+        kept = hand.snapshot(list(failures["failure_id"])).set_index("job")
+    assert {r.state for r in sent(bull6, failures, action=action).values()} == {State.SENT}
+    assert bull6.failed() == []
+    left = {key.decode() for key in bull6.redis.keys(f"{bull6.prefix}:*")}
+    gone = {bull6.key(name) for name in (one, two, f"{one}:logs", "de:d-1")}
+    assert not gone & left
+    assert [raw.decode(kept.loc[name, "raw"]) for name in (one, two)] == before
+    beside = raw.decode(kept.loc[one, "beside"])
+    assert beside == {b"logs": logs}
+    name = bull6.key(f"{one}:logs")
+    bull6.redis.restore(name, 0, beside[b"logs"])
+    assert bull6.redis.lrange(name, 0, -1) == [b"attempt 1"]
+    again = sent(bull6, failures, action=action, run_id="run-2")
+    assert {r.state for r in again.values()} == {State.SKIPPED}
+
+
+def test_a_dangling_id_can_be_purged_and_a_corrupt_job_quarantined(bull6):
+    gone, corrupt, good = bull6.fail({}, {}, {})
+    bull6.redis.delete(bull6.key(gone))
+    bull6.redis.hset(bull6.key(corrupt), "data", b'{"\xff')
+    failures = loaded(bull6)
+    by_id = {one: failures[failures["task_id"] == f"default:{one}"] for one in (gone, corrupt)}
+    [purged] = sent(bull6, by_id[gone], action="purge").values()
+    [aside] = sent(bull6, by_id[corrupt], action="quarantine").values()
+    assert (purged.state, aside.state) == (State.SENT, State.SENT), (purged, aside)
+    assert bull6.failed() == [good]
+    with pytest.raises(RunError, match="can replay, quarantine, archive, purge, not drain"):
+        sent(bull6, action="drain")
+
+
+def test_a_queue_rests_while_jobs_go_back(bull):
+    ids = bull.fail({}, {}, {"opts": {"priority": 2}})
+    waiting = bull.add({}, {})
+    found = sent(bull, options="&pause=yes")
+    assert {r.state for r in found.values()} == {State.SENT}
+    assert all("; the queue is paused" in r.detail for r in found.values())
+    events = [e[1][b"event"] for e in bull.redis.xrange(bull.key("events"))]
+    assert events.index(b"paused") < len(events) - 1 - events[::-1].index(b"waiting")
+    assert events[-1] == b"resumed"
+    assert not bull.redis.hexists(bull.key("meta"), "paused")
+    assert not bull.redis.exists(bull.key("paused"))
+    bull.work()
+    wait_for(lambda: len(bull.peer.ran) == 5)
+    time.sleep(0.2)
+    assert bull.runs() == Counter([*ids, *waiting])
+
+
+def test_a_pause_of_somebody_else_stays_and_ours_is_told_when_it_stays(bull):
+    ids = bull.fail({}, {})
+    waiting = bull.add({}, {})
+    with connect_hand(bull.url) as hand:
+        bull.ask("pause")
+        assert hand.pause("default") is False
+        sent(bull, loaded(bull).head(1), options="&pause=yes")
+        assert bull.redis.hexists(bull.key("meta"), "paused")
+        assert "is paused: what goes back waits" in told(hand, bull)
+        assert hand.resume("default") is True and hand.resume("default") is False
+        assert hand.pause("default", "run r-7") is True
+        assert "is paused since run r-7, which did not resume it" in told(hand, bull)
+        more = bull.add({})  # a producer goes on meanwhile
+        sent(bull, run_id="run-2")
+    bull.ask("resume")  # by the library itself
+    bull.work()
+    wait_for(lambda: len(bull.peer.ran) == 5)
+    time.sleep(0.2)
+    assert bull.runs() == Counter([*ids, *waiting, *more])
+
+
+def test_many_waiting_jobs_survive_a_pause(bull):
+    [one] = bull.fail({})
+    bull.add(*({"data": {"n": n}} for n in range(2500)))
+    with connect_hand(bull.url) as hand:
+        assert hand.pause("default") is True
+        assert bull.redis.llen(bull.key("wait")) == 0
+        bull.redis.lpush(bull.key("wait"), "late")  # what a client of 6 does
+        order = bull.redis.lrange(bull.key("paused"), 0, -1)
+        assert hand.resume("default") is True
+    assert bull.redis.lrange(bull.key("wait"), 0, -1) == [b"late", *order]
+    assert not bull.redis.exists(bull.key("paused")) and bull.failed() == [one]
+    bull.redis.delete(bull.key("wait"))
+
+
+def told(hand, bull):
+    return " ".join(f.text for f in hand.preflight(items(loaded(bull))))
+
+
+def test_preflight_tells_of_queues_workers_and_deduplication(bull):
+    bull.fail({}, {"opts": {"deduplication": {"id": "d-1"}}})
+    bull.add({"data": {}, "opts": {"deduplication": {"id": "d-1"}}})
+    with connect_hand(bull.url) as hand:
+        assert "Nobody works on queue default" in told(hand, bull)
+        bull.work("again", slow=1500, concurrency=1)
+        text = told(hand, bull)
+        assert f"Queue default (bullmq:{bull.version}." in text and "2 failed" in text
+        assert "Queue default has workers." in text
+        assert "1 jobs of default have a deduplication id" in text and "(1 are there now)" in text
+        other = [item for item in items(loaded(bull).assign(failure_id="nowhere:1@2"))]
+        [blocks] = [f for f in hand.preflight(other) if f.blocks]
+        assert "There is no queue nowhere" in blocks.text
+
+
+def test_a_hand_that_may_not_run_scripts_is_told_before(bull6, token):
+    bull6.fail({})
+    admin = bull6.redis
+    admin.execute_command("ACL", "SETUSER", token, "on", ">secret-word", "~*", "+@all", "-eval")
+    try:
+        url = f"bullmq+redis://{token}:secret-word@{bull6.url.rpartition('@')[2].removeprefix('bullmq+redis://')}"
+        with connect_hand(url) as hand:
+            blocking = [f for f in hand.preflight(items(loaded(bull6))) if f.blocks]
+            assert "runs no scripts for this user" in blocking[0].text
+            [receipt] = hand.send("replay", items(loaded(bull6)), "run-1")
+        assert receipt.state == State.REFUSED and "may not do that" in receipt.detail
+        assert "secret-word" not in f"{blocking} {receipt} {hand!r} {hand.address!r}"
+        with pytest.raises(ConnectError, match="does not let us in") as caught:
+            connect_hand(url.replace("secret-word", "wrong-word")).preflight([])
+        assert "wrong-word" not in str(caught.value)
+    finally:
+        admin.execute_command("ACL", "DELUSER", token)
+    assert len(bull6.failed()) == 1
