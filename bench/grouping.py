@@ -232,7 +232,7 @@ def _row_by_row(texts: list[str]) -> list[str]:
     from dlqanalysis.fingerprint import table
 
     def compiled(pattern: str) -> re.Pattern[str]:
-        return re.compile(pattern.replace("(?-u:", "(?:").replace("(?i-u:", "(?i:"))
+        return re.compile(pattern.replace("(?-u:", "(?:").replace("(?i-u:", "(?i:"), re.ASCII)
 
     def steps(lines: Sequence[table.Step]) -> list[tuple[re.Pattern[str], str]]:
         return [

@@ -86,7 +86,7 @@ def messages(rows: int, seed: int = 7) -> list[str]:
             "hex": f"{number % 2**47:x}",
             "email": f"user{number % 90_000}@mail{number % 11}.example.org",
             "time": f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}T{number % 24:02}:{number % 60:02}:{number % 59:02}Z",
-            "token": "".join(letters[number >> shift & 31] for shift in range(0, 70, 5)) + "aB3",
+            "token": "aB3" + "".join(letters[number >> shift & 31] for shift in range(0, 70, 5)),
             "float": f"{number % 90_000 / 100:.2f}",
             "word": letters[number % 50] * 3 + "x",
             "status": str((400, 403, 404, 409, 422)[number % 5]),

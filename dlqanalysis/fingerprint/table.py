@@ -60,7 +60,7 @@ MEASURES = (
     r"|retry|page|number|no|after|took|took about|in|of|at|limit|max|min|threshold|timeout|depth|level|batch|chunk|part"
     r"|task|job|order|user|item|worker|invoice|ticket|customer|product|account|property|listing|record|document|message|event"
     r"|report|object|entity|tenant|agent|memo|payment|transaction|subscription|booking|reservation|case|issue|contract|asset"
-    r"|image|photo|video|node|device|sensor|room|step|stage|iteration|epoch|frame|block|cycle|run|build|revision|process|session|thread|version|slot|shard|partition|amount|price|balance|age)"
+    r"|image|photo|video|node|device|sensor|room|step|stage|iteration|epoch|frame|block|cycle|run|build|revision|process|session|thread|version|slot|shard|partition|amount|price|balance|age|used|requested|remaining|left|exceeds|waited|slept)"
     r"""["']?(?: ?[:=#] ?| )[+-]?"""
 )
 NAMED = (  # a word that has its digits for a name: decided in REST
@@ -70,7 +70,7 @@ NAMED = (  # a word that has its digits for a name: decided in REST
 TIMES = "ms|msecs?|millis|milliseconds?|MILLISECONDS|us|microseconds?|ns|nanoseconds?|s|secs?|seconds?|SECONDS|m|mins?|minutes?|hrs?|hours?|h|days?|d|weeks?"
 SIZES = "[kKMGTP]i?[Bb]|[Bb]ytes?|[kMGT]bytes?|B"
 OPAQUE = (  # ids of Stripe, OpenAI, Slack, GitHub: a kind, then letters of both cases and digits
-    r"(?:cus|pi|ch|req|sub|in|evt|pm|src|tok|acct|price|prod|cs|seti|re|po|tr|txn|card|ba|si|ii|org|msg|run|thread|asst|file"
+    rf"{B}(?:cus|pi|ch|req|sub|in|evt|pm|src|tok|acct|price|prod|cs|seti|re|po|tr|txn|card|ba|si|ii|org|msg|run|thread|asst|file"
     r"|batch|call|key|whsec|(?:sk|pk|rk)_(?:live|test)|gh[opsu]|xox[abp])[_-][a-z]*[A-Z0-9][A-Za-z0-9]{4,}"
 )
 ANYWHERE = "|".join(
@@ -100,8 +100,8 @@ def _numbers(kept: tuple[str, ...], before: str, gone: str) -> Step:
 
 
 SKELETON = (
-    Step("id", OPAQUE, ID),
     Step("uuid", rf"{X}{{8}}-{X}{{4}}-{X}{{4}}-{X}{{4}}-{X}{{12}}|{B}{X}{{32}}{B}", UUID),
+    Step("id", OPAQUE, ID),
     Step(
         "host",
         rf"{B}[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}\.[0-9]{{1,3}}(?::[0-9]{{1,5}})?{B}"
