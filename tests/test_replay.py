@@ -334,12 +334,7 @@ def test_two_operators_in_opposite_order_never_send_twice(
         assert wait_for(lambda: len(worker.ran) >= 100)
         time.sleep(0.3)
     assert Counter(args[0] for _, _, args, _ in worker.ran) == Counter(range(1, 101))
-    # the later operator may find the other's run in a shared journal and go on with it: ask the journals
-    rows = [
-        Run.read(run_id, kept).summary.iloc[0]
-        for kept in map(dlq.Journal, dict.fromkeys(journals))
-        for run_id in kept.runs()["run_id"]
-    ]
+    rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
     assert sum(row["sent"] for row in rows) == 100
     assert all(row["planned"] == row["sent"] + row["skipped"] for row in rows)
 
