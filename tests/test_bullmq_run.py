@@ -368,7 +368,9 @@ def test_preflight_tells_of_queues_workers_and_deduplication(bull):
 def test_a_hand_that_may_not_run_scripts_is_told_before(bull6, token):
     bull6.fail({})
     admin = bull6.redis
-    admin.execute_command("ACL", "SETUSER", token, "on", ">secret-word", "~*", "+@all", "-eval")
+    admin.execute_command(
+        "ACL", "SETUSER", token, "on", ">secret-word", "~*", "+@all", "-@scripting"
+    )
     try:
         url = f"bullmq+redis://{token}:secret-word@{bull6.url.rpartition('@')[2].removeprefix('bullmq+redis://')}"
         with connect_hand(url) as hand:

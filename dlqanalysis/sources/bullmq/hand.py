@@ -202,20 +202,22 @@ class BullHand:
         failures = {item.failure_id: failure(item.failure_id) for item in items}
         with self._clear():
             fields = self._look(list(failures.values()))
-        hashes = _hashes(failures, fields)
+        contents = _contents(failures, fields)
         receipts: dict[str, Receipt] = {}
         calls: dict[str, scripts.Call] = {}
         for item in items:
             one, have = failures[item.failure_id], fields[failures[item.failure_id]]
+            now, whole = contents.get(item.failure_id, ("", False))
             if have is None:
                 why = "its key is no job: look at it with TYPE"
                 receipts[item.failure_id] = _receipt(item, State.REFUSED, why)
-            elif hashes[item.failure_id] != item.content_hash:
+            elif now != item.content_hash:
                 changed = "its content changed since it was read"
                 if not any(have.values()):
                     changed = "its job is gone"
                 receipts[item.failure_id] = _receipt(item, State.SKIPPED, changed)
-            elif action == "replay" and (why := jobs.unreadable_reason(have)):
+            elif action == "replay" and not whole:
+                why = jobs.unreadable_reason(have)
                 receipts[item.failure_id] = _receipt(item, State.REFUSED, why)
             else:
                 calls[item.failure_id] = self._call(action, one, have, run_id)
@@ -340,10 +342,12 @@ class BullHand:
         return found
 
 
-def _hashes(
+def _contents(
     failures: Mapping[str, Failure], fields: Mapping[Failure, Fields | None]
-) -> dict[str, str]:
-    """failure_id -> the content hash of the job as it is now, by the source's own mapping."""
+) -> dict[str, tuple[str, bool]]:
+    """failure_id -> content hash of the job as it is now, and whether a worker can run it; by the source's
+    own mapping. Nothing for those that are no hash.
+    """
     found = {}
     for queue in {one.queue for one in failures.values()}:
         ids = [text for text, one in failures.items() if one.queue == queue and fields[one]]
@@ -351,7 +355,11 @@ def _hashes(
         values = {name: [(fields[one] or {}).get(name) for one in ones] for name in jobs.FIELDS}
         table = jobs.columns(queue, [one.job for one in ones], [one.score for one in ones], values)
         rows = zip(*(table[name].to_pylist() for name in _HASHED), strict=True)
-        found |= {text: content_hash(*row) for text, row in zip(ids, rows, strict=True)}
+        whole = [state == "complete" for state in table["payload_state"].to_pylist()]
+        found |= {
+            text: (content_hash(*row), good)
+            for text, row, good in zip(ids, rows, whole, strict=True)
+        }
     return found
 
 

@@ -94,7 +94,7 @@ def columns(
 
 
 def unreadable_reason(fields: Mapping[str, bytes | None]) -> str:
-    """Why a worker could not run this job; empty when it could. What a job must be before it goes back."""
+    """Why a worker could not run a job whose payload is not complete, in words."""
     one = {name: [fields.get(name)] for name in FIELDS}
     if all(fields.get(name) is None for name in ("name", "data", "opts", "timestamp")):
         return "its job is gone, only its id is left"
@@ -111,7 +111,7 @@ def unreadable_reason(fields: Mapping[str, bytes | None]) -> str:
             return f"its {name} is no JSON: a worker that takes it would hang on it for ever"
     if (opts := fields.get("opts")) is not None and not opts.lstrip().startswith(b"{"):
         return "its opts are no JSON object"
-    return ""
+    return "its payload cannot be read"
 
 
 def lifo(opts: bytes | None) -> bool:
@@ -332,7 +332,8 @@ def _moment(milliseconds: pa.Array) -> pa.Array:
 
 
 def _same(word: str, rows: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()).fill_null(0), pa.array([word]))
+    words = pa.array([word] if rows else [], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.nulls(rows, pa.int32()).fill_null(0), words)
 
 
 def _all_null(column: Mapping[str, pa.Array]) -> pa.Array:

@@ -1,5 +1,6 @@
 """The Lua scripts: each one step of Redis, which happens whole or not at all."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,22 +23,47 @@ def text(name: str) -> str:
     return check + (here / f"{name}.lua").read_text()
 
 
+@cache
+def sha(name: str) -> str:
+    """What Redis calls a script."""
+    return hashlib.sha1(text(name).encode()).hexdigest()
+
+
 def run(client: "redis.Redis", calls: Sequence[Call]) -> list[Any]:
     """Each call's answer, or its error. An answer that was lost is asked for once more: the ledger knows what
     was done, so that doing it again does nothing. Raises what redis-py raises when that is lost, too.
     """
     import redis
 
-    for again in (True, False):
-        asking = client.pipeline(transaction=False)
-        for name, keys, arguments in calls:
-            asking.execute_command("EVAL", text(name), len(keys), *keys, *arguments)
-        try:
-            return asking.execute(raise_on_error=False)
-        except (redis.ConnectionError, redis.TimeoutError):
-            if not again:
-                raise
-    raise AssertionError("unreachable")
+    answers = _twice(client, calls, by_name=True)
+    unknown = [
+        n for n, one in enumerate(answers) if isinstance(one, redis.exceptions.NoScriptError)
+    ]
+    if unknown:  # a script that Redis does not know has done nothing; its text makes it known
+        again = _twice(client, [calls[n] for n in unknown], by_name=False)
+        for n, answer in zip(unknown, again, strict=True):
+            answers[n] = answer
+    return answers
+
+
+def _twice(client: "redis.Redis", calls: Sequence[Call], by_name: bool) -> list[Any]:
+    import redis
+
+    try:
+        return _asked(client, calls, by_name)
+    except (redis.ConnectionError, redis.TimeoutError):
+        return _asked(client, calls, by_name)
+
+
+def _asked(client: "redis.Redis", calls: Sequence[Call], by_name: bool) -> list[Any]:
+    """All calls in one go, by name; else the first of each script by its text."""
+    asking = client.pipeline(transaction=False)
+    known = {name for name, _, _ in calls} if by_name else set()
+    for name, keys, arguments in calls:
+        how = ("EVALSHA", sha(name)) if name in known else ("EVAL", text(name))
+        known.add(name)
+        asking.execute_command(*how, len(keys), *keys, *arguments)
+    return asking.execute(raise_on_error=False)
 
 
 def months(now: float | None = None) -> tuple[str, str]:
