@@ -150,11 +150,11 @@ def details(source: "Source | str | Path", rows: pd.DataFrame) -> pd.DataFrame:
     place = pd.Index(found["failure_id"].to_pandas()).get_indexer(rows["failure_id"])
     filled = rows.copy()
     for name in HEAVY:
-        if name in found.column_names:
+        if name in found.column_names and len(found):
             fresh = from_arrow(pa.table({name: found[name]}))[name].take(
                 np.where(place < 0, 0, place)
             )
-            fresh = fresh.set_axis(rows.index) if len(found) else rows[name]
+            fresh = fresh.set_axis(rows.index)
             filled[name] = fresh.where((place >= 0) & fresh.notna().to_numpy(), rows[name])
     gone = int((place < 0).sum())
     notes = [*rows.attrs.get("notes", [])]
