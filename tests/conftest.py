@@ -1,4 +1,4 @@
-"""Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `queue_name`, `key_prefix`, `shop_url`,
+"""Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
 `redis_shop`, `amqp_shop`.
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dlqanalysis.demo import servers
 from dlqanalysis.demo.shop import DEAD_LETTERS, EXCHANGE, QUEUES
 from tests import services as _services
 
@@ -78,6 +79,14 @@ def amqp_url(services: _services.Services, token: str) -> Iterator[str]:
     """An AMQP URL with a vhost of the test's own (embedded), or a real one where names come from `queue_name`."""
     with _services.vhost(services, token) as url:
         yield url
+
+
+@pytest.fixture
+def amqp_management_url(services: _services.Services) -> str:
+    """The management API of the private RabbitMQ node, with the password."""
+    if os.environ.get("DLQ_TEST_AMQP_URL"):
+        pytest.skip("the management API is tested on the private node: unset DLQ_TEST_AMQP_URL")
+    return services.get("rabbitmq", servers.rabbitmq).management
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ SYSTEMS = {
     "celery+postgresql": "celery",
     "admin+http": "admin_api",
     "admin+https": "admin_api",
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
+    "results+redis": "celery_results",
+    "results+rediss": "celery_results",
+    "results+postgresql": "celery_results",
     "bullmq+redis": "bullmq",
     "bullmq+rediss": "bullmq",
 }

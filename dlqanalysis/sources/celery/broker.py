@@ -10,14 +10,15 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.model import Finding
+from dlqanalysis.sources import _amqp
 from dlqanalysis.sources.celery.message import Message
 
 _LEDGER_DAYS = 30
@@ -73,11 +74,6 @@ def connect(url: str) -> Broker:
     )
 
 
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or ''}".rstrip(":")
-
-
 class RedisBroker:
     """Celery's lists on Redis. The push and its token in the ledger are one script, so a lost answer
     is asked for again and never sends twice."""
@@ -89,7 +85,7 @@ class RedisBroker:
 
         self._errors = redis.RedisError
         self._lost = (redis.ConnectionError, redis.TimeoutError)
-        self.place = _place(url)
+        self.place = _amqp.place(url)
         # redis-py would resend a push whose answer was lost, and so execute it twice.
         self._redis = redis.Redis.from_url(
             url, retry=Retry(NoBackoff(), 0), socket_timeout=10, socket_connect_timeout=5
@@ -197,7 +193,7 @@ class AmqpBroker:
     url: str
 
     def __post_init__(self) -> None:
-        self.place = _place(self.url)
+        self.place = _amqp.place(self.url)
         self._connection: Any = None
         self._channel: Any = None
         self._declared: set[str] = set()
@@ -273,7 +269,7 @@ class AmqpBroker:
             self._connection = None
         try:
             if self._connection is None or not self._connection.is_open:
-                parameters = _parameters(self.url)
+                parameters = _amqp.parameters(self.url)
                 # pika leaks its own sockets when nobody answers; ask with one of ours first.
                 socket.create_connection((parameters.host, parameters.port), timeout=10).close()
                 self._connection, self._channel = pika.BlockingConnection(parameters), None
@@ -293,28 +289,3 @@ class AmqpBroker:
         if self._connection is not None and self._connection.is_open:
             with suppress(exceptions.AMQPError):
                 self._connection.close()
-
-
-def _parameters(url: str) -> Any:
-    """Celery's habit for the vhost (amqp://host//  and  amqp://host/  both mean "/"), pika's parameters."""
-    import ssl
-
-    import pika
-
-    parts = urlsplit(url)
-    vhost = unquote(parts.path[1:]) or "/"
-    secure: Mapping[str, Any] = {}
-    if parts.scheme == "amqps":
-        secure = {"ssl_options": pika.SSLOptions(ssl.create_default_context(), parts.hostname)}
-    return pika.ConnectionParameters(
-        host=parts.hostname or "localhost",
-        port=parts.port or (5671 if parts.scheme == "amqps" else 5672),
-        virtual_host=vhost,
-        credentials=pika.PlainCredentials(
-            unquote(parts.username or "guest"), unquote(parts.password or "guest")
-        ),
-        heartbeat=60,
-        blocked_connection_timeout=30,
-        socket_timeout=10,
-        **secure,
-    )

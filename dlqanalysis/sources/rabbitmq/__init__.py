@@ -1,0 +1,29 @@
+"""RabbitMQ dead-letter queues, `amqp://user:password@host/vhost?queue=memos.dlq`.
+
+Reads: DLQ_<NAME>_URL, and DLQ_<NAME>_MANAGEMENT_URL for types, limits and times-to-live. The hand:
+DLQ_<NAME>_HAND_URL, else DLQ_<NAME>_URL; and DLQ_<NAME>_RESULTS_URL, where it learns that a task succeeded.
+"""
+
+from dlqanalysis.profile import setting
+from dlqanalysis.sources._results import connect as connect_results
+from dlqanalysis.sources.rabbitmq.address import Address
+from dlqanalysis.sources.rabbitmq.hand import RabbitHand
+from dlqanalysis.sources.rabbitmq.queues import Queues
+from dlqanalysis.sources.rabbitmq.source import RabbitSource
+
+__all__ = ["RabbitHand", "RabbitSource", "open_hand", "open_source"]
+
+
+def open_source(url: str, name: str = "rabbitmq") -> RabbitSource:
+    """The source at a URL, whatever its name. Connects when it is first read."""
+    return RabbitSource(_queues(url, name))
+
+
+def open_hand(url: str, name: str = "rabbitmq") -> RabbitHand:
+    """The hand for the same URL, or for one with credentials that may write."""
+    return RabbitHand(_queues(url, name), connect_results(name))
+
+
+def _queues(url: str, name: str) -> Queues:
+    variable = f"DLQ_{name.upper().replace('-', '_')}_MANAGEMENT_URL"
+    return Queues(Address.parse(url, setting(name, "MANAGEMENT_URL")), variable)

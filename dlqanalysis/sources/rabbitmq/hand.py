@@ -1,0 +1,353 @@
+"""The hand of dead-letter queues: publish and acknowledge in one channel transaction.
+
+The dead-letter queue decides: a message that is still there was not replayed, one that is gone was. Messages
+are held from the first look of a stage to a few seconds after its last item, under a lock that other runs and
+loads of ours respect, and then given back.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import pandas as pd
+from pika import exceptions
+
+from dlqanalysis.errors import ConnectError, DLQError, RunError
+from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
+from dlqanalysis.profile import Profile
+from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.sources._results import Results
+from dlqanalysis.sources.rabbitmq import message as messages
+from dlqanalysis.sources.rabbitmq.held import Held, Message, Refused, own_id_of, queue_of
+from dlqanalysis.sources.rabbitmq.link import LOST
+from dlqanalysis.sources.rabbitmq.preflight import findings
+from dlqanalysis.sources.rabbitmq.queues import Facts, Queues
+from dlqanalysis.sources.rabbitmq.rows import hash_of
+
+_IDLE = 5.0  #: seconds after which held messages go back
+_GRACE = 1.5  #: seconds in which a broker gives back what a dead connection held
+_LOOK = 5.0  #: seconds between looks for what came back
+_RESULTS = {
+    "SUCCESS": Outcome.SUCCEEDED,
+    "FAILURE": Outcome.FAILED_AGAIN,
+    "REVOKED": Outcome.FAILED_AGAIN,
+}
+
+
+class RabbitHand:
+    """Replays, quarantines and purges messages of the dead-letter queues of one vhost."""
+
+    capabilities = frozenset({"replay", "quarantine", "purge", "outcome", "settle"})
+
+    def __init__(
+        self, queues: Queues, results: Results | None = None, profile: Profile | None = None
+    ) -> None:
+        self._queues, self._results = queues, results
+        self._profile = profile or current_profile()
+        self._mutex = threading.RLock()
+        self._timer: threading.Timer | None = None
+        self._held: dict[str, Held] = {}
+        self._known: dict[str, Facts] = {}
+        self._came_back: dict[str, str] = {}  # sent id -> where
+        self._looked = 0.0
+        self._left: dict[str, int] = {}  # depth of each queue after the last look
+
+    @property
+    def name(self) -> str:
+        """The same as the source's."""
+        return self._queues.address.name
+
+    def __repr__(self) -> str:
+        return f"RabbitHand({self.name} at {self._queues.address})"
+
+    # ---- the port --------------------------------------------------------------------------------
+
+    def preflight(self, items: Sequence[Item]) -> list[Finding]:
+        """The lock, the dead-letter queues, the target queues and their consumers, alarms."""
+        with self._busy():
+            targets = {self._target(item) for item in items}
+            return findings(self._queues, {queue_of(i.failure_id) for i in items}, targets)
+
+    def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
+        """One row a message that is there: failure_id, queue, exchange, routing_key, shown (JSON of properties
+        and headers), properties (their bytes on the wire), body (bytes)."""
+        found = self._find(failure_ids)
+        rows = [
+            {
+                "failure_id": i,
+                "queue": m.dlq,
+                "exchange": m.exchange,
+                "routing_key": m.routing_key,
+                "shown": messages.told(m),
+                "properties": b"".join(m.properties.encode()),
+                "body": m.body,
+            }
+            for i, m in found.items()
+        ]
+        names = ["failure_id", "queue", "exchange", "routing_key", "shown", "properties", "body"]
+        frame = pd.DataFrame(rows, columns=names)
+        return frame.astype({name: "str" for name in names[:5]})
+
+    def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
+        """Act on each item in a transaction of its own; one receipt an item as soon as it is known."""
+        if action not in ("replay", "quarantine", "purge"):
+            raise RunError(f"{self.name} can replay, quarantine and purge, not {action}.")
+        return self._send(action, items, run_id)
+
+    def _send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
+        ids = [item.failure_id for item in items]
+        for place, item in enumerate(items):
+            try:
+                found = self._find(ids[place:]).get(item.failure_id)
+            except (ConnectError, *LOST) as error:
+                text = f"nothing was sent: {_said(error)}"
+                yield Receipt(failure_id=item.failure_id, state=State.REFUSED, detail=text)
+                continue
+            if found is None:
+                cut = self._cut(item)
+                text = (
+                    "it is not among the oldest messages that are read at most: raise ?most="
+                    if cut
+                    else "it is no longer in the dead-letter queue"
+                )
+                yield Receipt(failure_id=item.failure_id, state=State.SKIPPED, detail=text)
+                continue
+            with self._busy():
+                yield self._act(action, item, found, run_id)
+
+    def _act(self, action: str, item: Item, message: Message, run_id: str) -> Receipt:
+        def receipt(state: State, detail: str = "", sent: str = "") -> Receipt:
+            return Receipt(failure_id=item.failure_id, state=state, sent_id=sent, detail=detail)
+
+        if hash_of(message) != item.content_hash:
+            return receipt(State.SKIPPED, "its content changed since the plan was made")
+        if message.properties.headers is None and action != "purge":
+            return receipt(
+                State.REFUSED, "its headers cannot be read, so they cannot be kept whole"
+            )
+        target, new_id, properties = None, "", None
+        held = self._holding(message.dlq)
+        try:
+            if action == "replay":
+                target = self._target(item)
+                if not target:
+                    return receipt(
+                        State.REFUSED, "no queue is known: name one under [routes] in the profile"
+                    )
+                if target in self._queues.address.queues:
+                    return receipt(
+                        State.REFUSED, f"'{target}' is itself a dead-letter queue of this source"
+                    )
+                if self._queues.link.depth(target) is None:
+                    return receipt(State.REFUSED, f"there is no queue '{target}'")
+                new_id = messages.sent_id(message, self._queues.address.same_ids)
+                properties = messages.replayed(message, new_id, item, run_id)
+            elif action == "quarantine":
+                target = self._quarantine(message.dlq)
+                properties = messages.set_aside(message, run_id)
+            if message.failure_id not in held.messages:  # the connection was lost meanwhile
+                return receipt(State.REFUSED, "nothing was sent: the broker broke off")
+        except (ConnectError, *LOST) as error:
+            return receipt(State.REFUSED, f"nothing was sent: {_said(error)}")
+        try:
+            if held.move(message, target, properties):
+                self._left[message.dlq] = self._left.get(message.dlq, 0) - 1
+                return receipt(State.SENT, "", new_id)
+            return receipt(
+                State.REFUSED, f"no queue '{target}' took it; it is in '{message.dlq}' again"
+            )
+        except Refused as error:
+            return receipt(State.REFUSED, f"the broker refused it: {error}")
+        except LOST as error:
+            return receipt(State.UNCERTAIN, f"the commit was not answered: {_said(error)}", new_id)
+
+    def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
+        """Still in the dead-letter queue: not reached. Gone: sent, unless the queue forgets by itself."""
+        ids = [item.failure_id for item in items]
+        found = self._find(ids)
+        if len(found) < len(ids):
+            time.sleep(_GRACE)  # a killed run's messages may be on their way back
+            found = self._find(ids)
+        gone = {i: self._sent_as(i) for i in ids if i not in found}
+        states = self._states(list(gone.values()))
+        for item in items:
+            if item.failure_id in found:
+                yield Receipt(
+                    failure_id=item.failure_id,
+                    state=State.NOT_REACHED,
+                    detail="it is still in the dead-letter queue",
+                )
+                continue
+            doubt = self._doubt(item)
+            known = states.get(gone[item.failure_id]) == Outcome.SUCCEEDED
+            state = State.UNCERTAIN if doubt and not known else State.SENT
+            yield Receipt(
+                failure_id=item.failure_id,
+                state=state,
+                sent_id=self._sent_as(item.failure_id),
+                detail=doubt or "it is gone from the dead-letter queue",
+            )
+
+    def _doubt(self, item: Item) -> str:
+        """Why the absence of a message does not say that it was sent."""
+        if self._cut(item):
+            return "the queue holds more than is read at most: raise ?most= and settle again"
+        facts = self._facts(queue_of(item.failure_id))
+        if facts.forgets:
+            return "it is gone, but this queue forgets messages by itself (time-to-live or length)"
+        if facts.others:
+            return "it is gone, but somebody else holds messages of this queue: settle again"
+        return ""
+
+    def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
+        """From the result backend, and from messages that came back to the dead-letter queue."""
+        states = self._states(list(items.values()))
+        final = {}
+        for failure_id, sent in items.items():
+            outcome = states.get(sent)
+            if sent == own_id_of(failure_id) and outcome != Outcome.SUCCEEDED:
+                outcome = None  # under its old id it has its old failure as result
+            if outcome:
+                final[failure_id] = outcome, ""
+        open_ = {sent for i, sent in items.items() if i not in final}
+        back = self._back(open_) if open_ else {}
+        for failure_id, sent in items.items():
+            if sent in back:
+                final[failure_id] = Outcome.FAILED_AGAIN, f"it came back to {back[sent]}"
+            outcome, detail = final.get(failure_id, (Outcome.PENDING, ""))
+            yield Verdict(failure_id=failure_id, outcome=outcome, detail=detail)
+
+    def close(self) -> None:
+        """Give messages, locks and connections back."""
+        self._let_go()
+        self._queues.close()
+        if self._results is not None:
+            self._results.close()
+
+    def __enter__(self) -> "RabbitHand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- pieces ----------------------------------------------------------------------------------
+
+    def _target(self, item: Item) -> str:
+        """The profile's route goes first."""
+        return self._profile.of(self._profile.routes, item.task_name) or item.queue
+
+    def _sent_as(self, failure_id: str) -> str:
+        """The id that a message which is gone was sent under; of group members its hand knew another."""
+        same = self._queues.address.same_ids
+        return own_id_of(failure_id) if same else messages.id_of(failure_id)
+
+    def _facts(self, queue: str) -> Facts:
+        self._known[queue] = self._queues.facts(queue)
+        return self._known[queue]
+
+    def _cut(self, item: Item) -> bool:
+        held = self._held.get(queue_of(item.failure_id))
+        return bool(held and held.cut)
+
+    def _holding(self, queue: str) -> Held:
+        if queue not in self._queues.address.queues:
+            raise ConnectError(
+                f"'{queue}' is not among the queues of {self.name}. Load and plan again."
+            )
+        if not self._queues.link.lock(queue, 2 * _IDLE):
+            raise ConnectError(f"another run, or a load, is at '{queue}' just now. Try again.")
+        if queue not in self._held:
+            facts = self._known.get(queue) or self._facts(queue)
+            self._held[queue] = self._queues.held(queue, facts.limit)
+        return self._held[queue]
+
+    def _find(self, failure_ids: Sequence[str]) -> dict[str, Message]:
+        """Those that are in their queues, held from now on; each queue is asked once for all of them."""
+        by_queue: dict[str, list[str]] = {}
+        for failure_id in failure_ids:
+            by_queue.setdefault(queue_of(failure_id), []).append(failure_id)
+        found: dict[str, Message] = {}
+        with self._busy():
+            for again in (True, False):
+                try:
+                    for queue, ids in by_queue.items():
+                        found |= self._holding(queue).find(ids)
+                    break
+                except LOST:
+                    self._queues.link.drop()
+                    if not again:
+                        raise
+        return {i: found[i] for i in failure_ids if i in found}
+
+    def _states(self, sent_ids: Sequence[str]) -> dict[str, Outcome]:
+        found = self._results([i for i in sent_ids if i]) if self._results else {}
+        return {i: _RESULTS[state] for i, state in found.items() if state in _RESULTS}
+
+    def _back(self, sent_ids: set[str]) -> dict[str, str]:
+        """Sent id -> queue, of what came back. Looks only when something arrived, and not all the time."""
+        if time.monotonic() - self._looked >= _LOOK and not sent_ids <= self._came_back.keys():
+            with suppress(DLQError, *LOST), self._busy():
+                self._look()
+        return {i: queue for i, queue in self._came_back.items() if i in sent_ids}
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        for queue in self._queues.address.queues:
+            ready = (self._queues.link.depth(queue) or (0, 0))[0]
+            there = ready + len(self._held[queue].messages if queue in self._held else ())
+            if there <= self._left.get(queue, 0):
+                continue
+            held = self._holding(queue)
+            held.pull()
+            for message in held.messages.values():
+                sent = message.properties.header(messages.SENT)
+                if isinstance(sent, str):
+                    self._came_back[sent] = queue
+            self._left[queue] = len(held.messages)
+
+    def _quarantine(self, queue: str) -> str:
+        """The durable queue beside a dead-letter queue, made at first use."""
+        name = f"{queue}.quarantine"
+        if self._queues.link.depth(name) is None:
+            kind = (self._known.get(queue) or self._facts(queue)).kind
+            arguments = {"x-queue-type": "quorum"} if kind == "quorum" else None
+            with self._queues.link.aside() as channel:
+                try:
+                    channel.queue_declare(name, durable=True, arguments=arguments)
+                except exceptions.ChannelClosedByBroker as error:
+                    raise ConnectError(
+                        f"The queue '{name}' cannot be made ({error.reply_text}). Make it, durable, or ask for"
+                        " configure permission."
+                    ) from None
+        return name
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """One thread at a time; what is held goes back a few seconds after the last use."""
+        with self._mutex:
+            if self._timer is not None:
+                self._timer.cancel()
+            try:
+                yield
+            finally:
+                self._timer = threading.Timer(_IDLE, self._let_go)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _let_go(self) -> None:
+        with self._mutex:
+            if self._timer is not None:
+                self._timer.cancel()
+            held, self._held = self._held, {}
+            try:
+                for one in held.values():
+                    one.release()
+            finally:
+                self._queues.link.drop()
+
+
+def _said(error: Exception) -> str:
+    """An error in words; pika's own have none."""
+    return str(error) if isinstance(error, DLQError) else type(error).__name__

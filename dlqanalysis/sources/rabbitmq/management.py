@@ -1,0 +1,71 @@
+"""What only RabbitMQ's management API tells: type, arguments and policy of a queue, alarms. Reads with GET.
+
+DLQ_<NAME>_MANAGEMENT_URL, such as https://user:password@host:15671; without user it is the AMQP URL's.
+"""
+
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.sources.rabbitmq.address import Address
+
+
+class Management:
+    """The management API of one vhost."""
+
+    def __init__(self, address: Address, variable: str) -> None:
+        parts, amqp = urlsplit(address.management or ""), urlsplit(address.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"{variable} is no URL. Write http://user:password@host:15672.")
+        whose = parts if parts.username else amqp
+        port = f":{parts.port}" if parts.port else ""
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self._place, self._variable = f"{parts.scheme}://{host}{port}", variable
+        self._vhost = quote(address.vhost, safe="")
+        self._base = f"{self._place}{parts.path.rstrip('/')}"
+        self._auth = (unquote(whose.username or "guest"), unquote(whose.password or "guest"))
+
+    def queue(self, name: str) -> dict[str, Any] | None:
+        """What is known of a queue, or None where there is none."""
+        found = self._get(f"/api/queues/{self._vhost}/{quote(name, safe='')}")
+        return found if isinstance(found, dict) else None
+
+    def alarms(self) -> list[str]:
+        """Which nodes are out of memory or disk: they take no messages."""
+        nodes = self._get("/api/nodes")
+        return [
+            f"{node.get('name')} is out of {what}"
+            for node in (nodes if isinstance(nodes, list) else [])
+            for what, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm"))
+            if isinstance(node, dict) and node.get(key)
+        ]
+
+    def _get(self, path: str) -> Any:
+        import httpx
+
+        try:
+            answer = httpx.get(f"{self._base}{path}", auth=self._auth, timeout=10)
+            if answer.status_code == 404:
+                return None
+            if answer.status_code < 400:
+                return answer.json()
+            said = f"answered {answer.status_code}"
+        except (httpx.HTTPError, ValueError) as error:
+            said = f"does not answer ({type(error).__name__})"
+        raise ConnectError(
+            f"The management API at {self._place} {said}. Check {self._variable} and that its user has the tag"
+            " 'monitoring', or unset it."
+        )
+
+
+def setting(told: dict[str, Any] | None, argument: str) -> Any:
+    """An argument of a queue or of its policy (x-message-ttl and message-ttl); the smaller of both."""
+    if not told:
+        return None
+    found = [
+        (told.get("arguments") or {}).get(f"x-{argument}"),
+        (told.get("effective_policy_definition") or {}).get(argument),
+    ]
+    found = [value for value in found if value is not None]
+    numbers = [value for value in found if isinstance(value, int)]
+    return min(numbers) if numbers else (found[0] if found else None)

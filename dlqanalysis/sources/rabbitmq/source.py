@@ -1,0 +1,183 @@
+"""Reads dead-letter queues: once, into a snapshot in memory that answers everything asked for afterwards.
+
+A queue cannot be looked at without taking its messages and giving them back; quorum queues count that, and
+drop what exceeds their delivery limit. So one read serves a whole investigation.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dlqanalysis.errors import ConnectError
+from dlqanalysis.frame import HEAVY
+from dlqanalysis.model import Read, Selection
+from dlqanalysis.sources._narrow import narrowed
+from dlqanalysis.sources.rabbitmq.held import Held
+from dlqanalysis.sources.rabbitmq.link import LOST
+from dlqanalysis.sources.rabbitmq.queues import Queues
+from dlqanalysis.sources.rabbitmq.rows import record, to_arrow
+
+_AGE = 300.0  #: seconds that a snapshot answers for
+_PATIENCE = 10.0  #: seconds to wait for a run that is acting on the queue
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    table: pa.Table
+    notes: tuple[str, ...]
+    cut: bool
+    taken: float
+
+
+class RabbitSource:
+    """The source for the dead-letter queues of one vhost."""
+
+    def __init__(self, queues: Queues) -> None:
+        self._queues = queues
+        self._snapshot: _Snapshot | None = None
+
+    def __repr__(self) -> str:
+        return f"RabbitSource({self.name} at {self._queues.address})"
+
+    @property
+    def name(self) -> str:
+        """`rabbitmq:memos.dlq`, with the vhost where it is not the default one."""
+        return self._queues.address.name
+
+    def read(self, selection: Selection, columns: Sequence[str]) -> Read:
+        """The messages asked for, from one read of the queues that serves for five minutes."""
+        taken = self._fresh()
+        table, truncated = narrowed(taken.table, selection)
+        notes = [*taken.notes, *_told(taken.table, selection)]
+        if truncated:
+            notes.append(f"Cut at {selection.limit:,} rows, the newest first. Raise limit=.")
+        drop = [name for name in HEAVY if name not in columns]
+        return Read(table.drop_columns(drop), truncated or taken.cut, tuple(notes))
+
+    def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """`failure_id` and the columns asked for, as they were read: looking again would count as a delivery."""
+        table = (self._snapshot or self._fresh()).table
+        names = [n for n in table.column_names if n == "failure_id" or n in columns]
+        wanted = pa.array(list(failure_ids), pa.string())
+        return table.select(names).filter(pc.is_in(table["failure_id"], wanted))
+
+    def reread(self) -> None:
+        """Forget the snapshot, so that the next load reads the queues again."""
+        self._snapshot = None
+
+    def _fresh(self) -> _Snapshot:
+        if self._snapshot is None or time.monotonic() - self._snapshot.taken > _AGE:
+            with self._answering():
+                self._snapshot = self._take()
+        return self._snapshot
+
+    def _take(self) -> _Snapshot:
+        records: list[dict[str, Any]] = []
+        notes = [
+            f"Read at {datetime.now(UTC):%H:%M:%S}Z; later loads of this source show the same for 5 minutes"
+            " (source.reread() forgets it)."
+        ]
+        cut = False
+        try:
+            for queue in self._queues.address.queues:
+                facts = self._queues.facts(queue)
+                held = self._queues.held(queue, facts.limit)
+                if not self._queues.link.lock(queue, _PATIENCE):
+                    raise ConnectError(
+                        f"A run of dlqanalysis is acting on '{queue}' and holds its messages. Load again when"
+                        " it has ended."
+                    )
+                try:
+                    counted = self._look(held)
+                    records += [record(m, facts.ttl) for m in held.messages.values()]
+                    cut = cut or held.cut
+                finally:
+                    held.release()
+                notes += self._notes(queue, facts.kind, counted, held, facts.others)
+        finally:
+            self._queues.link.drop()
+        table = to_arrow(records, self.name, HEAVY)
+        return _Snapshot(table, tuple(notes), cut, time.monotonic())
+
+    def _look(self, held: Held) -> bool:
+        """Hold the messages, unless the first one says that giving them back would cost some. Gives whether
+        the queue counts deliveries."""
+        first = held.first()
+        if first is None:
+            return False
+        count = first.deliveries
+        if count is not None and held.limit.near(count):
+            if held.limit.known:
+                raise ConnectError(
+                    f"'{held.queue}' was not read: its first message was given back {count} times, and its"
+                    f" delivery limit is {held.limit.value}. Reading would soon drop messages. Raise the limit"
+                    " (a policy with delivery-limit), then load again."
+                )
+            raise ConnectError(
+                f"'{held.queue}' was not read: it is a quorum queue, its first message was given back {count}"
+                f" times, and its delivery limit is not known. {self._queues.advice(held.queue)}"
+            )
+        held.pull()
+        return count is not None
+
+    def _notes(
+        self, queue: str, kind: str | None, counted: bool, held: Held, others: int | None
+    ) -> Iterator[str]:
+        if held.cut:
+            yield (
+                f"'{queue}' holds more than was read at most ({held.most:,} messages or 512 MB, the oldest"
+                " first). Raise ?most= in the URL."
+            )
+        if counted and held.limit.value is not None:
+            yield f"'{queue}' is a quorum queue: each read counts against its delivery limit of {held.limit.value}."
+        elif counted and not held.limit.known:
+            yield (
+                f"'{queue}' is a quorum queue whose delivery limit is not known, so a second read will be"
+                f" refused. {self._queues.advice(queue)}"
+            )
+        elif kind is None:
+            yield (
+                f"Type and arguments of '{queue}' are not known: set {self._queues.variable} to learn its"
+                " time-to-live and limits."
+            )
+        if others:
+            yield f"{others:,} messages of '{queue}' are held by somebody else and not shown."
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except LOST as error:
+            self._queues.link.drop()
+            raise ConnectError(
+                f"RabbitMQ at {self._queues.address} broke off ({type(error).__name__}). Nothing was lost;"
+                " load again."
+            ) from None
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._queues.close()
+
+
+def _told(table: pa.Table, selection: Selection) -> Iterator[str]:
+    """What a filter by status leaves out without having failed."""
+    for word, how in (("expired", "waited too long"), ("maxlen", "were pushed out by newer ones")):
+        count = pc.sum(pc.equal(table["status"].cast(pa.string()), word)).as_py() or 0
+        if count:
+            yield (
+                f"{count:,} messages {how} and never ran: their status is {word}, they are no failures."
+                + (
+                    ""
+                    if not selection.status or word in selection.status
+                    else f" status='{word}' shows them."
+                )
+            )
+    undated = table["failed_at"].null_count
+    if undated and (selection.since or selection.until):
+        yield f"{undated:,} messages carry no x-death, so no time of failure: they show whatever the dates."
