@@ -278,8 +278,7 @@ class BullHand:
 
     def _call(self, action: str, one: Failure, have: Fields, run_id: str) -> scripts.Call:
         keys = self._keys(one)
-        now, before = scripts.months()
-        names = [keys(one.job), keys(b"failed"), keys.ledger(now), keys.ledger(before)]
+        names = [keys(one.job), keys(b"failed"), *map(keys.ledger, scripts.months())]
         names += [keys(b"meta"), keys(b"events")]
         token = f"{action}|{run_id}|{_now()}"
         arguments: list[Any] = [
@@ -373,6 +372,8 @@ def _seal(have: Fields) -> str:
 def _parent(have: Fields) -> tuple[bytes, bytes]:
     """(queue key, id) of a job's parent; empty where there is none."""
     key = have["parentKey"] or b""
+    if not key:
+        return b"", b""
     try:
         told = json.loads(have["parent"] or b"{}")
         place, name = str(told["queueKey"]).encode(), str(told["id"]).encode()

@@ -116,8 +116,10 @@ def unreadable_reason(fields: Mapping[str, bytes | None]) -> str:
 
 def lifo(opts: bytes | None) -> bool:
     """Whether a job was added with lifo: it goes to the head of the line."""
+    if not opts or b"lifo" not in opts:
+        return False
     try:
-        return bool(json.loads(opts or b"{}", parse_int=str).get("lifo"))
+        return bool(json.loads(opts, parse_int=str).get("lifo"))
     except (ValueError, RecursionError, AttributeError):
         return False
 

@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.sources.bullmq.jobs import FIELDS, Stacks
-from dlqanalysis.sources.bullmq.keys import Keys
+from dlqanalysis.sources.bullmq.keys import Keys, shown
 
 if TYPE_CHECKING:
     import redis
@@ -65,39 +66,43 @@ class Pages:
             rank = max(rank, self._ask("ZCOUNT", self._failed, "-inf", end) - self._last)
         high = float(self._high) if self._high else None
         size, moves = _FIRST, 0
-        seen: set[tuple[bytes, bytes]] = set()  # of the last score, or since the place was lost
+        seen: set[tuple[bytes, bytes]] = set()  # what has the last score
         before: tuple[bytes, bytes] | None = None
-        while True:
-            # one more, the last of the page before: is the place still the same?
-            overlap = before is not None and rank > 0
-            members, fields = self._page(rank - overlap, size + overlap)
-            if overlap and (not members or members[0] != before) and moves < _MOVES:
-                moves += 1
-                rank = self._ask("ZCOUNT", self._failed, "-inf", b"(" + before[1])
-                before = None
-                continue
-            if moves == _MOVES:
-                moves += 1
-                self.notes.append(
-                    f"Queue {self._keys.queue.decode('utf-8', 'replace')} changes faster than it can be"
-                    " read: some failures may be missing."
-                )
-            if not members:
-                return
-            fresh = [n for n, one in enumerate(members) if one not in seen]
-            if high is not None:
-                fresh = [n for n in fresh if float(members[n][1]) < high]
-            length = sum(sum(map(len, filter(None, values))) for values in fields.values())
-            if fresh:
-                yield self._chosen(members, fields, fresh)
-            if high is not None and float(members[-1][1]) >= high:
-                return
-            if len(members) < size + overlap:
-                return
-            before = members[-1]
-            rank += size
-            seen = self._remembered(seen, members)
-            size = max(1, min(_MOST, size * 4, int(len(members) * _BYTES / max(length, 1))))
+        with ThreadPoolExecutor(1) as ahead:  # one page comes while the one before is thought about
+            coming = ahead.submit(self._page, rank, size)
+            while True:
+                # a page begins with the last one of the page before: is the place still the same?
+                members, fields = coming.result()
+                if before and (not members or members[0] != before) and moves < _MOVES:
+                    moves += 1
+                    rank = self._ask("ZCOUNT", self._failed, "-inf", b"(" + before[1])
+                    before = None
+                    coming = ahead.submit(self._page, rank, size)
+                    continue
+                if moves == _MOVES:
+                    moves += 1
+                    self.notes.append(
+                        f"Queue {shown(self._keys.queue)} changes faster than it can be read: some"
+                        " failures may be missing."
+                    )
+                if not members:
+                    return
+                last = len(members) < size + bool(before)
+                last = last or (high is not None and float(members[-1][1]) >= high)
+                fresh = [n for n, one in enumerate(members) if one not in seen]
+                if high is not None:
+                    fresh = [n for n in fresh if float(members[n][1]) < high]
+                length = sum(sum(map(len, filter(None, values))) for values in fields.values())
+                if not last:
+                    before = members[-1]
+                    rank += size
+                    seen = self._remembered(seen, members)
+                    size = max(1, min(_MOST, size * 4, int(len(members) * _BYTES / max(length, 1))))
+                    coming = ahead.submit(self._page, rank - 1, size + 1)
+                if fresh:
+                    yield self._chosen(members, fields, fresh)
+                if last:
+                    return
 
     def _remembered(
         self, seen: set[tuple[bytes, bytes]], members: list[tuple[bytes, bytes]]
