@@ -13,6 +13,7 @@ import dlqanalysis as dlq
 from dlqanalysis.errors import ConnectError, SchemaError, SettingsError
 from dlqanalysis.sources import connect_hand
 from dlqanalysis.sources.celery_results import open_hand, open_source
+from tests.source_suite import check_source
 
 
 class Request:
@@ -81,7 +82,8 @@ def test_what_celery_wrote_to_redis(backend, redis_url, key_prefix):
     assert row["traceback"].endswith("ConnectionError")
     left = row["expires_at"] - pd.Timestamp(datetime.now(UTC))
     assert timedelta(minutes=58) < left <= timedelta(hours=1)
-    assert set(dlq.load(source, since="1h", status=None)["status"]) == {"failed", "retry"}
+    # Celery dates a result only when it is final
+    assert set(dlq.load(source, since=None, status=None)["status"]) == {"failed", "retry"}
     assert len(dlq.load(source, since="1h", status="FAILURE")) == 1
     assert dlq.load(source, since=None, queue="other").empty
     assert json.loads(dlq.show(source, row["failure_id"])["raw"])["task_id"] == "t-1"
@@ -124,6 +126,22 @@ def test_odd_results_stay_rows(redis_url, key_prefix):
     client.close()
 
 
+def test_the_suite_of_every_source(redis_url, key_prefix, backend):
+    client = redis.Redis.from_url(redis_url)
+    for name, raw, _ in ODD:
+        client.set(f"{key_prefix}celery-task-meta-{name}", raw)
+    meta = '{"status":"FAILURE","name":"a.b","queue":"%s","args":[1],"kwargs":{},"date_done":"2026-11-01T10:00:0%d"}'
+    for number in range(6):
+        key = f"{key_prefix}celery-task-meta-{number}"
+        client.set(key, meta % ("ab"[number % 2], number))
+
+    def state():
+        return sorted(client.keys(f"{key_prefix}*"))
+
+    check_source(open_source(url(redis_url, key_prefix)), state)
+    client.close()
+
+
 def test_many_keys_are_read_in_steps(redis_url, key_prefix):
     client = redis.Redis.from_url(redis_url)
     raw = '{"status":"%s","args":[],"kwargs":{},"date_done":"2026-11-01T10:00:%02d+00:00"}'
@@ -150,6 +168,8 @@ def test_what_celery_wrote_to_postgres(postgres_url):
         fail(app.backend, "t-1", [1, "x"], {"a": 1})
         fail(app.backend, "t-2", [], {}, "REVOKED")
         app.backend.store_result("t-3", 5, "SUCCESS", request=Request([], {}))
+        for number in range(3):
+            fail(app.backend, f"more-{number}", [number], {})
         app.backend.ResultSession().bind.dispose()
     with psycopg.connect(postgres_url, autocommit=True) as db:
         db.execute(
@@ -159,7 +179,7 @@ def test_what_celery_wrote_to_postgres(postgres_url):
     source = open_source(f"results+{postgres_url}&expires=1d")
     failures = dlq.load(source, since="1h", columns=["raw"])
     rows = failures.set_index("task_id")
-    assert set(rows.index) == {"t-1", "old"}
+    assert set(rows.index) == {"t-1", "old", "more-0", "more-1", "more-2"}
     row = rows.loc["t-1"]
     assert (json.loads(row["args"]), json.loads(row["kwargs"])) == ([1, "x"], {"a": 1})
     assert (row["payload_state"], row["exception_type"], row["queue"]) == (
@@ -170,7 +190,8 @@ def test_what_celery_wrote_to_postgres(postgres_url):
     assert bytes(rows.loc["old", "raw"])[:1] == b"\x80"
     assert list(dlq.load(source, since="1h", status="revoked")["task_id"]) == ["t-2"]
     assert dlq.load(source, since=None, until="2020-01-01").empty
-    assert len(dlq.details(source, failures)["traceback"].dropna()) == 1
+    assert len(dlq.details(source, failures)["traceback"].dropna()) == 4
+    check_source(source)
 
 
 def test_django_keeps_a_repr_which_is_not_evaluated(postgres_url):

@@ -7,17 +7,20 @@ from dlqanalysis.frame import arrow_type, in_order
 from dlqanalysis.model import Selection
 
 
-def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool]:
-    """The rows asked for, the newest within the limit, and whether the limit cut some off.
-
-    A row without a time, a queue or a task is not lost: no bound in time leaves it out.
-    """
-    mask = pc.is_valid(table["failure_id"])
+def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool, list[str]]:
+    """The rows asked for, the newest within the limit; whether the limit cut some off; and notes: how many
+    were left out because they have no time."""
+    mask, notes = pc.is_valid(table["failure_id"]), []
     when = table["failed_at"]
+    if when.null_count and (selection.since or selection.until):
+        notes.append(
+            f"{when.null_count:,} rows have no time of failure and are left out by since and until:"
+            " since=None shows them."
+        )
     for bound, compare in ((selection.since, pc.greater_equal), (selection.until, pc.less)):
         if bound:
             hit = compare(when, pa.scalar(bound, arrow_type("failed_at")))
-            mask = pc.and_(mask, pc.fill_null(hit, True))
+            mask = pc.and_(mask, pc.fill_null(hit, False))
     for name, words in (
         ("queue", selection.queue),
         ("task_name", selection.task),
@@ -34,5 +37,14 @@ def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool]:
         mask = pc.and_(mask, pc.fill_null(hit, False))
     found = in_order(table.filter(mask))
     if not selection.limit or found.num_rows <= selection.limit:
-        return found, False
-    return found.slice(found.num_rows - selection.limit), True  # in order: the newest are last
+        return found, False, notes
+    notes.append(
+        f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+    )
+    undated = found["failed_at"].null_count  # last in order, but not the newest
+    dated = found.slice(0, found.num_rows - undated)
+    cut = dated.slice(max(0, dated.num_rows - selection.limit))
+    if cut.num_rows < selection.limit:
+        rest = found.slice(dated.num_rows, selection.limit - cut.num_rows)
+        cut = pa.concat_tables([cut, rest])
+    return cut, True, notes

@@ -61,10 +61,8 @@ class ResultSource:
                 page = []
         pages.append(to_arrow(page, self.name, [*wanted, "traceback"]))
         table = pa.concat_tables(pages).unify_dictionaries()
-        table, truncated = narrowed(table, asked)
-        notes = self._backend.notes()
-        if truncated:
-            notes.append(f"Cut at {selection.limit:,} rows, the newest first. Raise limit=.")
+        table, truncated, cut = narrowed(table, asked)
+        notes = [*self._backend.notes(), *cut]
         lossy = sum(s != "complete" for s in table["payload_state"].to_pylist())
         if lossy:
             notes.append(

@@ -53,10 +53,8 @@ class RabbitSource:
     def read(self, selection: Selection, columns: Sequence[str]) -> Read:
         """The messages asked for, from one read of the queues that serves for five minutes."""
         taken = self._fresh()
-        table, truncated = narrowed(taken.table, selection)
-        notes = [*taken.notes, *_told(taken.table, selection)]
-        if truncated:
-            notes.append(f"Cut at {selection.limit:,} rows, the newest first. Raise limit=.")
+        table, truncated, cut = narrowed(taken.table, selection)
+        notes = [*taken.notes, *_told(taken.table, selection), *cut]
         drop = [name for name in HEAVY if name not in columns]
         return Read(table.drop_columns(drop), truncated or taken.cut, tuple(notes))
 
@@ -178,6 +176,3 @@ def _told(table: pa.Table, selection: Selection) -> Iterator[str]:
                     else f" status='{word}' shows them."
                 )
             )
-    undated = table["failed_at"].null_count
-    if undated and (selection.since or selection.until):
-        yield f"{undated:,} messages carry no x-death, so no time of failure: they show whatever the dates."
