@@ -158,6 +158,21 @@ class Bull:
         return [self.redis.hgetall(self.key(one, queue)) for one in ids]
 
 
+def content(client: redis.Redis, pattern: str) -> dict[bytes, Any]:
+    """All keys that match, whole. Not by DUMP where there is a choice: how Redis packs a key may change."""
+    found: dict[bytes, Any] = {}
+    for name in sorted(client.keys(pattern)):
+        kind = client.type(name)
+        if kind == b"hash":
+            whole: Any = client.hgetall(name)
+        elif kind == b"zset":
+            whole = client.zrange(name, 0, -1, withscores=True)
+        else:
+            whole = client.dump(name)
+        found[name] = kind, whole, client.ttl(name)
+    return found
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
     """Wait until something is true; fails when it does not become so."""
     until = time.monotonic() + seconds

@@ -9,7 +9,7 @@ import dlqanalysis as dlq
 from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Item, State
 from dlqanalysis.sources import connect, connect_hand
-from tests.bull import bull, bull6, peer, wait_for
+from tests.bull import bull, bull6, content, peer, wait_for
 
 __all__ = ["bull", "bull6", "peer"]  # fixtures
 
@@ -236,10 +236,10 @@ def test_what_is_no_longer_as_planned_is_left_alone(bull6, change, state, why):
     [one] = bull6.fail({"data": {"n": 1}})
     failures = loaded(bull6)
     change(bull6, one)
-    before = {key: bull6.redis.dump(key) for key in bull6.redis.keys(f"{bull6.prefix}:*")}
+    before = content(bull6.redis, f"*{bull6.prefix}*")
     [receipt] = sent(bull6, failures).values()
     assert receipt.state == state and why in receipt.detail
-    assert {key: bull6.redis.dump(key) for key in bull6.redis.keys(f"*{bull6.prefix}:*")} == before
+    assert content(bull6.redis, f"*{bull6.prefix}*") == before
 
 
 def flow(parent="default", child="default", **opts):

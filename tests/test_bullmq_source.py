@@ -19,6 +19,7 @@ from dlqanalysis.sources import connect, connect_hand
 from dlqanalysis.sources.bullmq import jobs, keys, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.pages import Pages
+from tests.bull import content
 from tests.source_suite import check_source
 
 NOON = 1_795_310_162_839
@@ -64,15 +65,7 @@ class Den:
         asking.execute()
 
     def state(self):
-        """All keys whole. Sorted sets by content: SORT_RO may change how Redis packs a small one."""
-        found = {}
-        for name in sorted(self.redis.keys(f"*{self.prefix}*")):
-            zset = self.redis.type(name) == b"zset"
-            whole = (
-                self.redis.zrange(name, 0, -1, withscores=True) if zset else self.redis.dump(name)
-            )
-            found[name] = whole, self.redis.ttl(name)
-        return found
+        return content(self.redis, f"*{self.prefix}*")
 
 
 @pytest.fixture

@@ -222,16 +222,18 @@ class BullHand:
             else:
                 calls[item.failure_id] = self._call(action, one, have, run_id)
         queues = {failures[failure_id].queue for failure_id in calls}
-        answers, trouble = self._act(action, queues, list(calls.values()), run_id)
+        answers, rested, trouble = self._act(action, queues, list(calls.values()), run_id)
         by_id = {item.failure_id: item for item in items}
         for failure_id, answer in zip(calls, answers, strict=True):
-            receipts[failure_id] = self._judged(by_id[failure_id], answer, run_id)
+            mine = failures[failure_id].queue in rested
+            receipts[failure_id] = self._judged(by_id[failure_id], answer, run_id, mine)
         return [receipts[item.failure_id] for item in items], trouble
 
     def _act(
         self, action: str, queues: set[bytes], calls: list[scripts.Call], run_id: str
-    ) -> tuple[list[Any], DLQError | None]:
-        """The scripts' answers; with ?pause=yes the queues rest meanwhile. A pause that stays is told."""
+    ) -> tuple[list[Any], set[bytes], DLQError | None]:
+        """The scripts' answers; with ?pause=yes the queues rest meanwhile: which did, and the trouble to tell
+        when one could not be resumed."""
         import redis
 
         paused: list[Keys] = []
@@ -257,7 +259,7 @@ class BullHand:
                         f"Queue {name} is STILL PAUSED: it could not be resumed"
                         f" ({type(error).__name__}). Call hand.resume('{name}')."
                     )
-        return answers, trouble
+        return answers, {keys.queue for keys in paused}, trouble
 
     def _look(self, failures: Sequence[Failure]) -> dict[Failure, Fields | None]:
         """What each job says now; None where its key is no hash."""
@@ -293,8 +295,8 @@ class BullHand:
         names += [keys(place) for place in places]
         return "replay", names, [*arguments, anew, push, *_parent(have)]
 
-    def _judged(self, item: Item, answer: Any, run_id: str) -> Receipt:
-        """A receipt for a script's answer."""
+    def _judged(self, item: Item, answer: Any, run_id: str, rested: bool) -> Receipt:
+        """A receipt for a script's answer. A queue that rested meanwhile is going on again."""
         import redis
 
         if isinstance(answer, redis.ConnectionError | redis.TimeoutError):
@@ -307,7 +309,7 @@ class BullHand:
             one = failure(item.failure_id)
             where = f"to {told.decode()}" if told else ""
             if len(answer) > 2 and answer[2] == b"1":
-                where += "; the queue is paused"
+                where = "while its queue rested" if rested else f"{where}; the queue is paused"
             return _receipt(item, State.SENT, where, task_id(one.queue, one.job))
         if code == 2:
             return _noted(item, told.decode("utf-8", "replace"), run_id)
