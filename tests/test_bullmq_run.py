@@ -154,8 +154,9 @@ def test_outcomes_tell_success_failure_and_waiting(bull):
 
 
 @contextmanager
-def proxy(url, losing):
-    """A way to Redis that breaks after a request with EVAL and an answer to it, `losing` times."""
+def proxy(url, losing=0, swallows=None):
+    """A way to Redis that breaks after a request with EVAL and an answer to it, `losing` times; and before
+    every request with the word that it `swallows`."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
     lost = []
     server = socket.create_server(("127.0.0.1", 0))
@@ -177,6 +178,9 @@ def proxy(url, losing):
             back.start()
             try:
                 while data := client.recv(2**16):
+                    if swallows and swallows in data:
+                        client.shutdown(socket.SHUT_RDWR)
+                        break
                     pending = pending or b"EVAL" in data
                     redis_.sendall(data)
             except OSError:
@@ -312,6 +316,26 @@ def test_a_queue_rests_while_jobs_go_back(bull):
     assert bull.runs() == Counter([*ids, *waiting])
 
 
+def test_a_pause_that_cannot_be_ended_is_told(bull6):
+    ids = bull6.fail({}, {})
+    failures = loaded(bull6)
+    found = []
+    with (
+        proxy(f"{bull6.url}&pause=yes", swallows=b"resume") as (url, _),
+        connect_hand(url) as hand,
+        pytest.raises(RunError, match=r"Queue default is STILL PAUSED.*hand\.resume"),
+    ):
+        found.extend(hand.send("replay", items(failures), "run-1"))
+    assert [r.state for r in found] == [State.SENT] * 2
+    assert bull6.redis.hexists(bull6.key("meta"), "paused")
+    with connect_hand(bull6.url) as hand:
+        assert "is paused since run run-1, which did not resume it" in told(hand, bull6, failures)
+        assert [r.state for r in hand.settle(items(failures), "run-1")] == [State.SENT] * 2
+        hand.resume("default")
+    bull6.work()
+    wait_for(lambda: bull6.runs() == Counter(ids))
+
+
 def test_a_pause_of_somebody_else_stays_and_ours_is_told_when_it_stays(bull):
     ids = bull.fail({}, {})
     waiting = bull.add({}, {})
@@ -347,8 +371,9 @@ def test_many_waiting_jobs_survive_a_pause(bull):
     bull.redis.delete(bull.key("wait"))
 
 
-def told(hand, bull):
-    return " ".join(f.text for f in hand.preflight(items(loaded(bull))))
+def told(hand, bull, failures=None):
+    failures = loaded(bull) if failures is None else failures
+    return " ".join(f.text for f in hand.preflight(items(failures)))
 
 
 def test_preflight_tells_of_queues_workers_and_deduplication(bull):
