@@ -14,7 +14,7 @@ help:  ## this list
 
 install: $(READY)  ## make .venv from the hash-pinned lock
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing into $(VENV) with $(PYTHON) (about a minute, once) ..."
 	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) || { echo "Could not make $(VENV). On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
@@ -36,10 +36,12 @@ check: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=grouping
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps -r requirements-bench.lock
 	@$(BIN)/python -m bench $(ONLY)
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	echo 'drain3>=0.9.11' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-bench.lock
 
 docs: $(READY)  ## write the generated tables of README and docs again
 	@$(BIN)/python docs/tables.py

@@ -29,6 +29,8 @@ _FACE = {
     "related": "classify",
     "fingerprint": "fingerprint",
     "explain": "fingerprint",
+    "similar": "fingerprint",
+    "merge_stub": "fingerprint",
     "groups": "patterns",
     "counts": "patterns",
     "timeline": "patterns",

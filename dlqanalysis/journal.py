@@ -7,6 +7,7 @@ somebody is acting on or has acted on; it is unique for everyone who shares the 
 
 import hashlib
 import json
+import os
 import secrets
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -156,8 +157,28 @@ class Journal:
                 for position, item in enumerate(plan.items())
             ]
             db.execute(ITEMS.insert(), rows)
-            self._append(db, run_id, [("", "started", dict(options))])
+            self._append(db, run_id, [("", "started", {**options, **_here()})])
         return run_id
+
+    def reopen(self, run_id: str, options: Mapping[str, Any]) -> None:
+        """Note that this process goes on with a run."""
+        self.record(run_id, [("", "resumed", {**options, **_here()})])
+
+    def held_by(self, run_id: str) -> str:
+        """Who is executing a run at this moment, as far as can be told; empty when nobody is."""
+        events = self.events(run_id)
+        starts = events[events["event"].isin(["started", "resumed"])]
+        since = events.loc[starts.index[-1] :]
+        where = starts["detail"].iloc[-1]
+        if since["event"].isin(["finished", "stopped"]).any() or where == {**where, **_here()}:
+            return ""
+        if where.get("host") == gethostname():
+            return f"process {where['pid']}" if _lives(where["pid"]) else ""
+        query = sa.select(sa.func.max(ENTRIES.c.at)).where(ENTRIES.c.run_id == run_id)
+        with self._begin() as db:
+            last = datetime.fromisoformat(str(db.scalar(query)))
+        fresh = (datetime.now(UTC) - last).total_seconds() < _SILENCE
+        return f"process {where.get('pid')} on {where.get('host')}" if fresh else ""
 
     def claim(self, run_id: str, source: str, items: Sequence[Item]) -> dict[str, str]:
         """Claim items and note `sending`, in one transaction, before anything is called.
@@ -286,7 +307,8 @@ class Journal:
             facts = told.setdefault((entry["run_id"], entry["failure_id"]), {})
             if entry["event"] == "outcome":
                 facts.update(outcome=detail["outcome"], outcome_detail=detail.get("detail", ""))
-            elif entry["event"] in STATES:
+            elif entry["event"] in STATES and facts.get("state") != State.SENT:
+                # what was sent stays sent, whatever a second process of the same run found later
                 facts.update(state=str(STATES[entry["event"]]), at=entry["at"])
                 facts["sent_id"] = detail.get("sent_id") or facts.get("sent_id", "")
                 facts["detail"] = detail.get("detail", "")
@@ -332,6 +354,23 @@ class Journal:
                     broken.append(f"Run {run_id}: entry {row['seq']} is not what was written.")
                 chain[run_id] = row["chain"]
         return broken
+
+
+_SILENCE = 120  #: seconds without an entry after which a run on another host counts as left
+
+
+def _here() -> dict[str, Any]:
+    return {"host": gethostname(), "pid": os.getpid()}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 _ITEM_FIELDS = (

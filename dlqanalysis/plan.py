@@ -310,7 +310,9 @@ def _hold_unsafe(
     later = duplicates[duplicates["first"].eq(False).fillna(False).astype(bool)]
     for kind, rows in later.groupby("kind", observed=True, sort=False):
         word = "business key" if kind == "business_key" else str(kind)
-        because.hold(ids.isin(rows["failure_id"]), f"duplicate by {word} (the oldest goes)")
+        because.hold(
+            ids.isin(rows["failure_id"]), f"duplicate by {word}: an older one stands for it"
+        )
     because.hold(
         generation > max_generations, f"came back after {max_generations} replays: quarantine it"
     )

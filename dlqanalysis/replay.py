@@ -3,13 +3,11 @@
 The only module that calls a hand. planned = sent + refused + skipped + uncertain + not reached, always.
 """
 
-import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +15,7 @@ import pandas as pd
 
 from dlqanalysis.archive import keep
 from dlqanalysis.errors import DLQError, NotConfirmed, RunError
+from dlqanalysis.interrupt import stops_on_ctrl_c
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding, Hand, Item, Outcome, State, duration
 from dlqanalysis.plan import Plan
@@ -104,8 +103,8 @@ def resume(
     min_sample, wait and poll anew.
     """
     head = journal.run(run_id)
-    count = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
-    if (confirm or armed()) != head["plan_id"] + count:
+    many = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
+    if (confirm or armed()) != head["plan_id"] + many:
         raise NotConfirmed(
             "Nothing was sent: type the id of the run's plan into confirm to go on with it."
         )
@@ -120,10 +119,12 @@ def resume(
         )
     items = _items(run.items[run.items["state"] == State.NOT_REACHED])
     if not items:
-        journal.record(run_id, [("", "resumed", options), ("", "finished", {})])
+        journal.reopen(run_id, options)
+        journal.record(run_id, [("", "finished", {})])
         return Run.read(run_id, journal)
     findings = _ready(to, head["action"], items)
-    journal.record(run_id, [("", "resumed", options), ("", "preflight", _told(findings))])
+    journal.reopen(run_id, options)
+    journal.record(run_id, [("", "preflight", _told(findings))])
     return _Execution(
         run_id, head["source"], head["action"], to, journal, options, progress or _say
     ).go(items)
@@ -133,6 +134,10 @@ def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
     """Ask the system about every uncertain item: sent, not sent (a resume may send it), or cannot tell."""
     head = journal.run(run_id)
     _fits(head["action"], head["source"], to)
+    if holder := journal.held_by(run_id):
+        raise RunError(
+            f"Run {run_id} is going on in {holder}: nothing was changed. Wait for it, or dlq.cancel it first."
+        )
     run = Run.read(run_id, journal)
     doubtful = _items(run.items[run.items["state"] == State.UNCERTAIN])
     for receipt in to.settle(doubtful, run_id) if doubtful else ():
@@ -190,7 +195,7 @@ class _Execution:
     def go(self, items: list[Item]) -> Run:
         stages = _cut(items, self.options["stages"])
         because = ""
-        with _stops_on_ctrl_c(self.interrupted):
+        with stops_on_ctrl_c(self.interrupted):
             try:
                 for number, stage in enumerate(stages, 1):
                     self._stage(
@@ -423,23 +428,3 @@ def _words(counts: Counter[str]) -> str:
 def _say(line: str) -> None:
     sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S}Z {line}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _stops_on_ctrl_c(flag: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C sets the flag and lets the item in hand finish; the second one interrupts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(number: int, frame: Any) -> None:
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

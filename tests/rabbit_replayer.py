@@ -33,10 +33,8 @@ def main(url: str, journal_url: str, order: str, rate: str) -> None:
             break
         except DLQError as error:  # somebody else has the lock
             sys.stderr.write(f"{error}\n")
-            if (
-                time.monotonic() > until
-                or ("holds its messages" not in str(error)
-                and "just now" not in str(error))
+            if time.monotonic() > until or (
+                "holds its messages" not in str(error) and "just now" not in str(error)
             ):
                 raise
             time.sleep(0.3)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "dlqanalysis"
 
 #: From the ground up. A room imports only from floors below its own. A new room gets its place here.
 FLOORS = (
-    {"errors"},
+    {"errors", "interrupt"},
     {"model"},
     {"profile"},
     {"fingerprint", "payload", "redact", "signals"},

@@ -1,6 +1,8 @@
 """The journal: written before and after, folded into states, claims that are unique, a chain that shows tampering."""
 
 import multiprocessing
+import os
+from socket import gethostname
 from types import SimpleNamespace
 
 import pandas as pd
@@ -80,6 +82,32 @@ def test_an_item_is_what_its_entries_say(url):
         2,
     ]
     assert counts["reason"] == "INC-42" and counts["held_back"] == 1
+
+
+def test_what_was_sent_stays_sent(url):
+    journal = Journal(url)
+    run = journal.start(a_plan("a"), {})
+    journal.claim(run, "s", items("a"))
+    journal.record(
+        run, [("a", "sent", {"sent_id": "new"}), ("a", "skipped", {"detail": "its status"})]
+    )
+    [row] = journal.items(run).to_dict("records")
+    assert (row["state"], row["sent_id"], row["detail"]) == (State.SENT, "new", "")
+
+
+def test_a_run_is_held_while_its_process_lives(url):
+    journal = Journal(url)
+    run = journal.start(a_plan("a"), {})
+    assert journal.held_by(run) == ""  # it is this very process
+    other = {"host": gethostname(), "pid": os.getppid()}
+    journal.record(run, [("", "resumed", other)])
+    assert journal.held_by(run) == f"process {os.getppid()}"
+    journal.record(run, [("", "stopped", {"because": "x"})])
+    assert journal.held_by(run) == ""
+    journal.record(run, [("", "resumed", {"host": gethostname(), "pid": 2**22 - 3})])
+    assert journal.held_by(run) == ""  # nobody has that pid
+    journal.record(run, [("", "resumed", {"host": "elsewhere", "pid": 7})])
+    assert journal.held_by(run) == "process 7 on elsewhere"
 
 
 def test_a_claim_is_held_by_one_run_until_nothing_happened(url):

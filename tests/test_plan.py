@@ -183,7 +183,7 @@ def test_business_keys_of_the_profile_make_duplicates_too():
         failure(3, args=[], kwargs={"p": 2, "at": "08:00"}),
     ]
     made = plan(frame(*rows), None, reason="x", profile=Profile(keys={"shop.charge": "charge_{p}"}))
-    assert because(made) == {"2": "duplicate by business key (the oldest goes)"}
+    assert because(made) == {"2": "duplicate by business key: an older one stands for it"}
 
 
 def test_a_probed_effect_lets_a_reconcile_task_go():

@@ -298,14 +298,14 @@ def test_killed_at_random_moments_everything_runs_exactly_once(shop_url, redis_u
     with Consumer(redis_url, shop_url, [queue]) as worker:
         for _ in range(3):
             before = len(worker.ran)
-            process = operator(*args)
+            process = operator(*args, *journal.runs()["run_id"])
             more = before + draw.randrange(1, 30)
             assert wait_for(
                 lambda more=more, p=process: len(worker.ran) >= more or p.poll() is not None
             )
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=30)
-        last = operator(*args)
+        last = operator(*args, *journal.runs()["run_id"])
         out, err = last.communicate(timeout=120)
         assert last.returncode == 0, err
         assert wait_for(lambda: len(worker.ran) >= 150)
@@ -337,6 +337,29 @@ def test_two_operators_in_opposite_order_never_send_twice(
     rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
     assert sum(row["sent"] for row in rows) == 100
     assert all(row["planned"] == row["sent"] + row["skipped"] for row in rows)
+
+
+def test_a_run_that_is_going_on_is_not_taken_up_by_a_second_process(
+    shop_url, redis_url, queue, journal, hand
+):
+    fill(shop_url, queue, 60)
+    args = (shop_url, redis_url, journal.place, "oldest", "20/s")
+    with Consumer(redis_url, shop_url, [queue]) as worker:
+        process = operator(*args)
+        assert wait_for(lambda: len(worker.ran) >= 4 or process.poll() is not None)
+        run_id = journal.runs()["run_id"].iloc[0]
+        before = len(journal.events(run_id))
+        with pytest.raises(RunError, match=f"is going on in process {process.pid}"):
+            dlq.resume(run_id, to=hand, journal=journal, confirm=journal.run(run_id)["plan_id"])
+        assert len(journal.events(run_id)) == before
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        run = dlq.resume(
+            run_id, to=hand, journal=journal, confirm=journal.run(run_id)["plan_id"], rate=None,
+            progress=QUICK["progress"],
+        )  # fmt: skip
+        assert run.finished and adds_up(run)
+    assert Counter(args[0] for _, _, args, _ in worker.ran) == Counter(range(1, 61))
 
 
 def test_ctrl_c_stops_between_items(shop_url, redis_url, queue, journal):

@@ -57,7 +57,9 @@ class Broker(Protocol):
         """True or False where the broker can tell, else None."""
         ...
 
-    def findings(self, queues: Iterable[str]) -> list[Finding]: ...
+    def findings(self, queues: Iterable[str], named: Iterable[str] = ()) -> list[Finding]:
+        """The state of each queue; `named` are those that the user vouches for."""
+        ...
 
     def close(self) -> None: ...
 
@@ -123,8 +125,11 @@ class RedisBroker:
         except self._errors:
             return None
 
-    def findings(self, queues: Iterable[str]) -> list[Finding]:
-        """Depth of each queue; a queue that no worker ever declared here blocks: nobody would take it."""
+    def findings(self, queues: Iterable[str], named: Iterable[str] = ()) -> list[Finding]:
+        """Depth of each queue; a queue that no worker ever declared here blocks: nobody would take it.
+
+        kombu notes a queue only when it is bound to an exchange with a name, so a user may vouch for others.
+        """
         bound = set()
         for key in self._redis.scan_iter(match="_kombu.binding.*", count=1000):
             for member in self._redis.smembers(key):
@@ -132,20 +137,21 @@ class RedisBroker:
         found = []
         for queue in sorted(queues):
             depth = sum(self._redis.llen(self._list(queue, step)) for step in _PRIORITY_STEPS)
-            known = queue in bound
+            known = queue in bound or depth > 0
+            vouched = queue in set(named)
             text = (
                 f"Queue {queue} has {depth:,} waiting."
                 if known
-                else f"No worker ever declared queue '{queue}' on {self.place}: check the broker URL and [routes] in the profile."
+                else f"No worker ever declared queue '{queue}' on {self.place}: check the broker URL. If the queue is right, name it under [routes] in the profile."
             )
-            severity = "ok" if known else "critical"
+            severity = "ok" if known else "warning" if vouched else "critical"
             name = f"queue {queue}"
             found.append(
                 Finding(
                     name=name,
                     severity=severity,
                     text=text,
-                    blocks=not known,
+                    blocks=not (known or vouched),
                     facts={"waiting": depth},
                 )
             )
@@ -236,7 +242,7 @@ class AmqpBroker:
     def was_sent(self, queue: str, sent_id: str) -> bool | None:
         return None  # a queue cannot be asked for one message without taking it
 
-    def findings(self, queues: Iterable[str]) -> list[Finding]:
+    def findings(self, queues: Iterable[str], named: Iterable[str] = ()) -> list[Finding]:
         """Depth and consumers of each queue; a queue that does not exist blocks."""
         from pika import exceptions
 

@@ -74,7 +74,7 @@ class CeleryHand:
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """The queues on the broker, and what a message made from a row cannot carry."""
         queues = {self._queue(item.task_name, item.queue) for item in items} - {""}
-        findings = self._broker.findings(queues)
+        findings = self._broker.findings(queues, self._profile.routes.values())
         if "body" not in self._claims.table.everything:
             text = "The table keeps arguments only: chains, callbacks and custom headers are not replayed."
             findings.append(Finding(name="payload", severity="warning", text=text))
