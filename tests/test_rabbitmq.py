@@ -2,6 +2,7 @@
 
 import json
 import struct
+from urllib.parse import unquote
 
 import pandas as pd
 import pika
@@ -47,7 +48,8 @@ def test_a_dead_letter_is_a_row_and_stays_where_it_is(dead):
     dead.reject(2)
     failures = load(dead)
     row = failures.set_index("task_id").loc[told["id"]]
-    assert row["source"] == f"rabbitmq:{dead.url.rpartition('/')[2]}/{dead.dlq}"
+    vhost = unquote(dead.url.rpartition("/")[2]).strip("/")
+    assert row["source"] == f"rabbitmq:{f'{vhost}/' if vhost else ''}{dead.dlq}"
     assert (row["args"], row["kwargs"]) == ("[7, 1.50]", '{"b":1,  "a": 1e400}')  # no round trip
     assert (row["task_name"], row["queue"], row["status"], row["priority"], row["retries"]) == (
         "shop.charge", dead.work, "failed", "3", 3,

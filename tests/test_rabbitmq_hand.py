@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pika
 import pytest
@@ -112,18 +113,19 @@ def test_the_rest_keeps_its_order_and_the_queue_is_given_back(dead, journal):
     assert numbers(dead.take(dead.dlq)) == [n for n in range(60) if n not in (5, 50)]
 
 
-def test_a_replayed_message_is_the_old_one_but_for_what_must_change(classic):
+def test_a_replayed_message_is_the_old_one_but_for_what_must_change(classic, queue_name):
+    user, elsewhere = unquote(urlsplit(classic.url).username), queue_name("elsewhere")
     content = b'[[1.50],{"x":1e400, "s": "\\ud800"},{"callbacks":null,"errbacks":null,"chain":[{"task":"b"}],"chord":null}]'
     told = headers(
         task_id="t-1", eta="2020-01-01T00:00:00", expires="2020-01-01T00:00:00", timelimit=[None, 300],
-        root_id="r", parent_id="p", **{"x-tenant": "acme", "CC": ["elsewhere"]},
+        root_id="r", parent_id="p", **{"x-tenant": "acme", "CC": [elsewhere]},
     )  # fmt: skip
-    classic.channel.queue_declare("elsewhere")
+    classic.channel.queue_declare(elsewhere)
     classic.publish(
         content, headers=told, correlation_id="t-1", reply_to="me", priority=4, app_id="shop",
-        user_id="dlq", expiration="100000",
+        user_id=user, expiration="100000",
     )  # fmt: skip
-    classic.take("elsewhere")
+    classic.take(elsewhere)
     classic.reject(1)
     with open_hand(url_of(classic.url, classic.dlq)) as hand:
         [item] = items(load(classic))
@@ -150,10 +152,10 @@ def test_a_replayed_message_is_the_old_one_but_for_what_must_change(classic):
     )  # fmt: skip
     assert new["dlqanalysis_generation"] == 1
     assert not [name for name in new if name.startswith("x-") and name != "x-tenant"]
-    assert classic.take("elsewhere") == []
+    assert classic.take(elsewhere) == []
     restored = Properties.parse(kept["properties"])  # what the snapshot keeps is all of it
     assert restored.header("x-first-death-queue") == classic.work
-    assert restored.field("user_id") == "dlq"
+    assert restored.field("user_id") == user
     assert json.loads(kept["shown"])["headers"]["x-tenant"] == "acme"
 
 
