@@ -72,12 +72,11 @@ def rule_stub(group: "Mapping[str, Any] | pd.Series | pd.DataFrame") -> str:
     condition: dict[str, str] = {}
     if kind:
         condition["exception"] = _one_line(kind)
-    pattern = _pattern(kind, message)
-    if pattern or not message.strip():
-        condition["message"] = (
-            pattern or r"^\s*$"
-        )  # not every failure of a class: only the silent ones
-    if not kind or (not pattern and not message.strip()):
+    # A silent failure's rule is for the silent ones of its class and task, never for the whole class.
+    pattern = _pattern(kind, message) or (r"^\s*$" if not message.strip() else "")
+    if pattern:
+        condition["message"] = pattern
+    if not kind or not message.strip():
         condition["task"] = _one_line(task) or "*"
     lines = [
         "[[rule]]",
@@ -121,13 +120,13 @@ def _pattern(kind: str, message: str) -> str:
     seen = signals(kind, plain(skeleton)).text
     masked = _MASK.sub(_HOLE, _KEPT.sub("", skeleton))
     for line in masked.split("\n"):
-        parts = line.strip()[:_LONGEST].split(_HOLE)
-        pattern = ".*".join(_SIGNS.sub(r"\\\g<0>", part) for part in parts)
-        pattern = re.sub(r"(?:\.\*)+", ".*", pattern)
-        if sum(len(part.strip()) for part in parts) >= 4 and re2.compile(f"(?i){pattern}").search(
-            seen
-        ):
-            return pattern.removeprefix(".*").removesuffix(".*")
+        parts = [_SIGNS.sub(r"\\\g<0>", part) for part in line.strip()[:_LONGEST].split(_HOLE)]
+        pattern = ".*".join(parts)
+        if sum(len(part.strip()) for part in parts) < 4:  # too little to look for anywhere
+            pattern = f"^{pattern.replace('.*', '0')}"
+        pattern = pattern.removeprefix(".*").removesuffix(".*")
+        if line.strip() and re2.compile(f"(?i){pattern}").search(seen):
+            return pattern
     return ""
 
 

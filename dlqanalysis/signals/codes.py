@@ -88,7 +88,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("smtp?", r"(?:^|[:(\s])([45]\d\d)(?:[ -]|$)"),
     ("amqp", r"""\b(?:reply-code=|Code=|code: ?|\()(\d{3}),? ?(?:reply-text=|Text=|text: ?)?["']?[A-Z]+_"""),
     ("amqp", r"""\bException \(?(\d{3})\)? Reason"""),
-    ("amqp", r"\b(\d{3})[ (]*[A-Z]+[_-][A-Z_]+[) ]* - "),
+    ("amqp", r"\b(\d{3})[ ()]*[A-Z]+[_-][A-Z_]+[) ]* - "),
     ("curl", r"(?i)\bcurl(?: error)?:? \(?(\d{1,2})\b"),
     ("curl", r"(?i)pycurl\.error: \((\d+),"),
     ("exit_code", r"(?i)\b(?:exit(?:ed)?|return(?:ed|s)?(?: a)?(?: non-?zero)?(?: exit)? (?:code|status))(?:[ -]?(?:status|code|with|non-?zero|the|a|of|unexpected|was|is|an error|error))*[ :=(]{1,3}(-?\d{1,3})\b"),
