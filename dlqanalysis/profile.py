@@ -8,7 +8,7 @@
 | DLQ_<NAME>_RESULTS_URL | the result backend where outcomes are read; optional |
 | DLQ_<NAME>_TOKEN | the bearer token of an HTTP API |
 | DLQ_<NAME>_HAND_TOKEN | the token that may write, for the hand; default: DLQ_<NAME>_TOKEN |
-| DLQ_<NAME>_HAND_TOKEN | the token that may write; default: the reader's |
+| DLQ_<NAME>_MANAGEMENT_URL | the management API of a RabbitMQ, with user and password; optional |
 | DLQ_JOURNAL_URL | the journal's database; default: the file dlq-journal.sqlite in DLQ_HOME |
 | DLQ_HOME | where journal and snapshots are kept; default: ~/.local/share/dlqanalysis |
 | DLQ_PROFILE | the profile's path |
