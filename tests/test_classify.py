@@ -149,6 +149,18 @@ TRAPS = [
     ("data", "IntegrityError", "duplicate key value violates unique constraint \"deadlock_pkey\""),
     ("permanent", "FileNotFoundError", "[Errno 2] No such file or directory: 'ffmpeg'"),
     ("data", "FileNotFoundError", "[Errno 2] No such file or directory: '/srv/in/7.csv'"),
+    ("permanent", "Error", "Wrong password. Please try again."),
+    ("transient", "Error", "The register is closed. Please try again later."),
+    ("permanent", "IllegalArgumentException", "Could not resolve placeholder 'smtp.host' in value"),
+    ("permanent", "Error", "Failed to resolve entry for package 'x'. The package may have an invalid main"),
+    ("data", "com.acme.ServiceException", "Order 7 not found"),
+    ("permanent", "com.acme.TransportException", "unknown option 'retry'"),
+    ("transient", "com.acme.TransportException", "stream 7"),
+    ("permanent", "Error", "net::ERR_CERT_DATE_INVALID at https://a.example.org"),
+    ("transient", "Error", "net::ERR_CONNECTION_RESET at https://a.example.org"),
+    ("permanent", "psycopg2.OperationalError", 'connection to server at "db" failed: FATAL:  password authentication failed'),
+    ("permanent", "Error", "Cannot connect: certificate has expired"),
+    ("data", "pydantic.ValidationError", "1 validation error for Job\nretry\n  Input should be a valid integer [type=int_parsing]"),
 ]  # fmt: skip
 
 

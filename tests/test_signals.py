@@ -24,6 +24,7 @@ CODES = [
     ("http_status", "422", "Octokit::UnprocessableEntity", "no number at all"),
     ("http_status", "429", "openai.RateLimitError", "slow"),
     ("http_status", "401", "Exception", "server responded with a 401"),
+    ("http_status", "404", "*github.ErrorResponse", "GET https://api.github.com/x: 404 Not Found []"),
     ("http_status", "521", "Exception", "upstream returned 521"),
     ("sqlstate", "40001", "PDOException", "SQLSTATE[40001]: Serialization failure"),
     ("sqlstate", "23505", "*pgconn.PgError", "ERROR: duplicate key value (SQLSTATE 23505)"),
