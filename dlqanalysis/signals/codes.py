@@ -28,6 +28,7 @@ _QUOTES = r"""["'\\`]*"""
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("http_status", r"(?i)\b([1-5]\d\d) (?:client|server) error\b"),
     ("http_status", r"(?i)\btoo many ([45]\d\d) error responses"),
+    ("http_status", r"(?i)\bindicate success: ([45]\d\d)\b"),
     ("http_status", r"\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) \S+:? ([45]\d\d)\b"),
     (
         "http_status",
