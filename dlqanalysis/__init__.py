@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 _FACE = {
     "connect": "sources",
     "connect_hand": "sources",
+    "connect_monitor": "sources",
+    "capabilities": "sources",
     "load": "sources",
     "details": "sources",
     "show": "sources",
@@ -38,6 +40,9 @@ _FACE = {
     "lift": "patterns",
     "duplicates": "duplicates",
     "side_effects": "duplicates",
+    "depths": "operations",
+    "workers": "operations",
+    "running": "operations",
     "plan": "plan",
     "Plan": "plan",
     "Journal": "journal",
@@ -76,7 +81,16 @@ if TYPE_CHECKING:
     from dlqanalysis.profile import profile
     from dlqanalysis.replay import cancel, replay, resume, settle, verify
     from dlqanalysis.run import Run
-    from dlqanalysis.sources import connect, connect_hand, details, load, show
+    from dlqanalysis.operations import depths, running, workers
+    from dlqanalysis.sources import (
+        capabilities,
+        connect,
+        connect_hand,
+        connect_monitor,
+        details,
+        load,
+        show,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -190,6 +190,9 @@ class Item:
     content_hash: str  #: of what was read; a hand skips an item whose content is another now
     generation: int  #: 1 for its first replay, 2 when it has come back once, ...
     fingerprint: str = ""
+    undoes: str = ""  #: for undo and restore: the run whose work on this failure is taken back
+    sent_id: str = ""  #: for undo and restore: the id that it was given in that run
+    payload: bytes | None = None  #: what goes instead of the original, for a repaired failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,7 +235,8 @@ class Hand(Protocol):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What it can do: replay, outcome, settle, undo, quarantine, archive, purge, pause."""
+        """What it can do: the actions of a plan (replay, quarantine, archive, purge, undo, restore, pause,
+        unpause, revoke), and outcome, settle, repair (it sends `Item.payload` where there is one)."""
         ...
 
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
@@ -253,6 +257,38 @@ class Hand(Protocol):
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterable[Verdict]:
         """What became of sent items, given failure_id -> sent_id."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+class Monitor(Protocol):
+    """What tells how a system is now: depths, workers, what is running. Reads only; knows no failures.
+
+    What a system cannot tell is an empty frame with a sentence in `attrs["notes"]`.
+    """
+
+    @property
+    def name(self) -> str:
+        """System and place; holds no secret."""
+        ...
+
+    def depths(self) -> "pd.DataFrame":
+        """The columns of readings.DEPTHS, one row a queue and state."""
+        ...
+
+    def workers(self) -> "pd.DataFrame":
+        """The columns of readings.WORKERS, one row a worker that answered."""
+        ...
+
+    def running(self) -> "pd.DataFrame":
+        """A failures frame of the tasks that workers hold: status active, reserved, scheduled."""
+        ...
+
+    def health(self) -> list[Finding]:
+        """What the system says of its own health."""
         ...
 
     def close(self) -> None:

@@ -26,6 +26,11 @@ ACTIONS = {
     "quarantine": "quarantined",  # set aside, out of everybody's way, bytes kept
     "archive": "archived",  # done with; kept for the record
     "purge": "purged",  # gone; only the run's snapshot of the rows remains
+    "undo": "taken back",  # a replay whose messages nobody has taken yet
+    "restore": "restored",  # from quarantine or archive to where it was
+    "pause": "paused",  # a queue: workers take nothing more from it
+    "unpause": "unpaused",
+    "revoke": "revoked",  # a task that a worker holds or will get: it is not to run
 }
 _CHOSEN = [
     "failure_id",

@@ -5,6 +5,7 @@
 | DLQ_<NAME>_URL | where `dlq.connect("<name>")` reads, such as DLQ_CELERY_URL |
 | DLQ_<NAME>_HAND_URL | where `dlq.connect_hand("<name>")` writes; other credentials than the reader's |
 | DLQ_<NAME>_BROKER_URL | the broker that replays are published to |
+| DLQ_<NAME>_MONITOR_URL | where `dlq.connect_monitor("<name>")` looks at queues and workers; default: the broker, else DLQ_<NAME>_URL |
 | DLQ_<NAME>_RESULTS_URL | the result backend where outcomes are read; optional |
 | DLQ_<NAME>_TOKEN | the bearer token of an HTTP API |
 | DLQ_<NAME>_HAND_TOKEN | the token that may write, for the hand; default: DLQ_<NAME>_TOKEN |
@@ -158,7 +159,7 @@ def url_of(name: str, part: str = "URL") -> str:
         [
             word
             for word in ready
-            if not word.endswith(("_hand", "_broker", "_results")) and word != "journal"
+            if not word.endswith(("_hand", "_broker", "_results", "_monitor")) and word != "journal"
         ],
     )
     raise SettingsError(

@@ -19,7 +19,7 @@ from dlqanalysis.model import Selection, moment, words
 from dlqanalysis.profile import setting, url_of
 
 if TYPE_CHECKING:
-    from dlqanalysis.model import Hand, Source
+    from dlqanalysis.model import Hand, Monitor, Source
 
 #: scheme of a URL -> module below this one
 SYSTEMS = {
@@ -70,6 +70,41 @@ def connect_hand(name_or_url: str) -> "Hand":
         return CeleryHand.connect(name_or_url)
     url = url or url_of(name_or_url)
     return module.open_hand(url, _name(name_or_url, url))
+
+
+def connect_monitor(name_or_url: str) -> "Monitor":
+    """What tells how a system is now, from a name (DLQ_<NAME>_MONITOR_URL, else DLQ_<NAME>_BROKER_URL, else
+    DLQ_<NAME>_URL) or a URL."""
+    if _is_path(name_or_url):
+        raise SettingsError(
+            f"{name_or_url} is an export: it has no queues and no workers to look at."
+        )
+    url = name_or_url
+    if "://" not in name_or_url:
+        broker = setting(name_or_url, "BROKER_URL")
+        url = setting(name_or_url, "MONITOR_URL") or (f"celery+{broker}" if broker else url_of(url))
+    module = _module(url)
+    if not hasattr(module, "open_monitor"):
+        raise SettingsError(
+            f"{name_or_url} tells nothing of queues and workers. For Celery, set DLQ_<NAME>_BROKER_URL;"
+            " for others, DLQ_<NAME>_MONITOR_URL."
+        )
+    return module.open_monitor(url, _name(name_or_url, url))
+
+
+def capabilities(name_or_url: str) -> pd.DataFrame:
+    """What can be done with a system: capability, can (bool), how (a sentence; for what cannot be done, why).
+
+    Nothing is connected to: it tells what the kit can do there, not what your credentials allow.
+    """
+    if _is_path(name_or_url) or _is_path(url_of(name_or_url)):
+        module = import_module("dlqanalysis.sources.export")
+    else:
+        module = _module(url_of(name_or_url))
+    rows = [(name, True, how) for name, how in module.CAN.items()]
+    rows += [(name, False, why) for name, why in module.CANNOT.items()]
+    frame = pd.DataFrame(rows, columns=["capability", "can", "how"])
+    return frame.astype({"capability": "str", "how": "str"})
 
 
 def load(

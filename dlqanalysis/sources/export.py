@@ -23,6 +23,8 @@ from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._names import NAMES
 from dlqanalysis.sources._payload_state import payload_state
 
+CAN = {"read": "every row; lines that cannot be read stay rows with their bytes"}
+CANNOT = {"replay": "a file is no queue: connect the hand to the system that it came from"}
 _AT_ONCE = 10_000
 _UNREAD = "_unread"  #: the bytes of a line that could not be read
 _TIME = "datetime64[us, UTC]"

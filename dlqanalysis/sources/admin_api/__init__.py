@@ -12,6 +12,19 @@ from dlqanalysis.sources.admin_api.source import AdminSource
 
 __all__ = ["AdminHand", "AdminSource", "open_hand", "open_source"]
 
+CAN = {
+    "read": "its listing, page by page, checked against its statistics",
+    "replay": "one request a task, its state read before and after",
+    "outcome": "from the listing and the result backend",
+    "settle": "from the task's state and count of replays",
+}
+CANNOT = {
+    "archive": "the API's own archive changes rows without a word of what they were",
+    "quarantine": "the API has no such place",
+    "purge": "the API deletes nothing",
+    "undo": "a published task cannot be called back",
+}
+
 
 def open_source(url: str, name: str = "admin") -> AdminSource:
     """A source for an admin+https URL, with the token of DLQ_<NAME>_TOKEN."""

@@ -9,6 +9,18 @@ from dlqanalysis.sources.bullmq.source import BullSource
 
 __all__ = ["BullHand", "BullSource", "open_hand", "open_source"]
 
+CAN = {
+    "read": "the failed set of each queue with scores, jobs as bytes, in pages",
+    "replay": "one script a job: checks all, then moves; priority, lifo and parents kept",
+    "quarantine": "out of BullMQ's sight, whole",
+    "archive": "removed after the run's snapshot",
+    "purge": "removed after the run's snapshot",
+    "pause": "workers take no new job of a queue",
+    "outcome": "from the job, the completed and failed sets",
+    "settle": "from a ledger beside BullMQ's keys",
+}
+CANNOT = {"undo": "a worker may have begun a replayed job at once; pause the queue first"}
+
 
 def open_source(url: str, name: str = "bullmq") -> BullSource:
     """A source for a bullmq+redis URL."""

@@ -8,6 +8,20 @@ from dlqanalysis.sources.celery.read import CeleryTable
 
 __all__ = ["CeleryTable", "open_source"]
 
+CAN = {
+    "read": "rows of the table, without their tracebacks unless asked; read-only session",
+    "replay": "claims the row, publishes with a confirm under a new id, marks the row",
+    "archive": "marks the row as archived",
+    "outcome": "from task_executions, new failures and the result backend",
+    "settle": "from the claim, the broker's ledger and the result backend",
+}
+CANNOT = {
+    "undo": "a published task cannot be called back; revoke it in Celery while it waits",
+    "quarantine": "a row is in nobody's way; archive it",
+    "purge": "the table is the record: its owner deletes rows",
+    "restore": "an archived row is marked, not moved: set its status back in the table",
+}
+
 
 def open_source(url: str, name: str = "celery") -> CeleryTable:
     """The source at a URL, whatever its name. Connects when it is first read."""

@@ -29,6 +29,11 @@ _LIBPQ = (
     "port",
 )
 
+CAN = {"read": "failed results; arguments only where the backend was told to keep them"}
+CANNOT = {
+    "replay": "a result does not hold the message: replay from the table or the dead-letter queue",
+}
+
 
 def open_source(url: str, name: str = "celery") -> ResultSource:
     """The source at a URL, whatever its name. Connects when it is first read."""

@@ -13,6 +13,20 @@ from dlqanalysis.sources.rabbitmq.source import RabbitSource
 
 __all__ = ["RabbitHand", "RabbitSource", "open_hand", "open_source"]
 
+CAN = {
+    "read": "one look at the whole queue under a short lock; every message is given back",
+    "replay": "one channel transaction: publish to its first queue and acknowledge",
+    "quarantine": "moved to a queue beside the dead-letter queue",
+    "purge": "acknowledged after the run's snapshot",
+    "outcome": "from the dead-letter queue and the result backend",
+    "settle": "still in the dead-letter queue, or not",
+}
+CANNOT = {
+    "undo": "a message in a queue cannot be taken out by name",
+    "archive": "a queue is no archive: the snapshot of a purge is",
+    "restore": "move messages back from the quarantine queue by a replay from there",
+}
+
 
 def open_source(url: str, name: str = "rabbitmq") -> RabbitSource:
     """The source at a URL, whatever its name. Connects when it is first read."""

@@ -1,0 +1,77 @@
+"""What systems say of themselves, brought under one schema; and what can be done with each."""
+
+from importlib import import_module
+
+import pandas as pd
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis import readings
+from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.plan import ACTIONS
+from dlqanalysis.sources import SYSTEMS
+
+
+class Two:
+    """A monitor with two queues and no workers to speak of."""
+
+    name = "two"
+
+    def depths(self):
+        rows = [
+            {"source": "two", "queue": queue, "state": "waiting", "depth": depth}
+            for queue, depth in (("a", 3), ("b", None))
+        ]
+        return readings.depths(rows)
+
+    def workers(self):
+        nothing = readings.workers([])
+        nothing.attrs["notes"] = ["two cannot tell its workers"]
+        return nothing
+
+
+def test_the_answers_of_several_places_make_one_frame():
+    other = Two()
+    other.name = "other"
+    found = dlq.depths(Two(), other)
+    assert len(found) == 4 and dict(found.dtypes) == dict(readings.depths([]).dtypes) | {
+        name: found[name].dtype for name in ("source", "queue", "state")
+    }
+    assert found["depth"].sum() == 6 and found["depth"].isna().sum() == 2
+    assert all(isinstance(found[name].dtype, pd.CategoricalDtype) for name in ("source", "queue"))
+
+
+def test_what_cannot_be_told_is_a_note():
+    assert dlq.workers(Two()).attrs["notes"] == ["two cannot tell its workers"]
+    nowhere = dlq.depths("nowhere", Two())
+    assert len(nowhere) == 2 and "DLQ_NOWHERE_URL" in nowhere.attrs["notes"][0]
+
+
+def test_a_reading_with_an_unknown_column_is_refused():
+    with pytest.raises(SchemaError, match="queue"):
+        readings.depths([{"queu": "a"}])
+
+
+def test_an_export_has_no_queues():
+    with pytest.raises(SettingsError, match="no queues"):
+        dlq.connect_monitor("a/b.parquet")
+
+
+@pytest.mark.parametrize("module", sorted(set(SYSTEMS.values())))
+def test_each_system_says_what_it_can(module):
+    told = import_module(f"dlqanalysis.sources.{module}")
+    assert "read" in {**told.CAN, **told.CANNOT} and not set(told.CAN) & set(told.CANNOT)
+    known = {*ACTIONS, "read", "outcome", "settle", "repair", "monitor"}
+    assert {*told.CAN, *told.CANNOT} <= known
+    hands = [thing for name, thing in vars(told).items() if name.endswith("Hand")]
+    hands = [hand for hand in hands if hasattr(hand, "capabilities")]
+    for hand in hands:
+        assert hand.capabilities == set(told.CAN) - {"read", "monitor"}
+
+
+def test_capabilities_are_a_table_with_a_reason_each(monkeypatch):
+    monkeypatch.setenv("DLQ_JOBS_URL", "bullmq+redis://127.0.0.1:1/0")
+    table = dlq.capabilities("jobs").set_index("capability")
+    assert table.loc["replay", "can"] and not table.loc["undo", "can"]
+    assert (table["how"].str.len() > 10).all()
+    assert not dlq.capabilities("x/y.csv").set_index("capability").loc["replay", "can"]
