@@ -77,11 +77,11 @@ if TYPE_CHECKING:
     from dlqanalysis.classify import classify, coverage, rule_stub, unknown_groups
     from dlqanalysis.frame import brief, from_records
     from dlqanalysis.journal import Journal
+    from dlqanalysis.operations import depths, running, workers
     from dlqanalysis.plan import Plan, plan
     from dlqanalysis.profile import profile
     from dlqanalysis.replay import cancel, replay, resume, settle, verify
     from dlqanalysis.run import Run
-    from dlqanalysis.operations import depths, running, workers
     from dlqanalysis.sources import (
         capabilities,
         connect,
