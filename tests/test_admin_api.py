@@ -19,7 +19,7 @@ from dlqanalysis.replay import replay as run_plan
 from dlqanalysis.replay import resume as go_on
 from dlqanalysis.sources import connect, connect_hand, details, load, show
 from dlqanalysis.sources.admin_api import AdminHand, AdminSource, open_hand, open_source
-from dlqanalysis.sources.admin_api.client import Client
+from dlqanalysis.sources.admin_api.client import open_client
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.evidence import happened, leaves_open
 from dlqanalysis.sources.admin_api.rows import record, rows_in, when
@@ -50,7 +50,7 @@ def no_proxy(monkeypatch):
 
 def client(server, **options):
     options = {"timeout": 5.0, "sleep": lambda _: None, **options}
-    return Client(server.url, options.pop("token", TOKEN), **options)
+    return open_client(server.url, options.pop("token", TOKEN), **options)
 
 
 def read(server, selection=ALL, columns=(), **options):
@@ -415,18 +415,18 @@ def test_nobody_listens_and_no_such_host():
         url = server.url
     slept = []
     with pytest.raises(ConnectError, match="cannot be reached"):
-        AdminSource(Client(url, TOKEN, sleep=slept.append)).read(ALL, ())
+        AdminSource(open_client(url, TOKEN, sleep=slept.append)).read(ALL, ())
     assert len(slept) == 2  # three tries, for the first thing asked, and no more
     with AdminServer() as plain:
         secure = plain.url.replace("admin+http:", "admin+https:")
         with pytest.raises(ConnectError, match=r"TLS with https:.* failed"):
-            AdminSource(Client(secure, TOKEN, timeout=2)).read(ALL, ())
+            AdminSource(open_client(secure, TOKEN, timeout=2)).read(ALL, ())
 
 
 def test_an_untrusted_certificate_is_named():
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_message = "self-signed certificate"
-    from dlqanalysis.sources.admin_api.client import _tls
+    from dlqanalysis.sources._http import _tls
 
     assert "SSL_CERT_FILE" in _tls(error) and "self-signed" in _tls(error)
 
@@ -445,7 +445,7 @@ def test_an_untrusted_certificate_is_named():
 )
 def test_a_wrong_url_is_told_without_its_secrets(url):
     with pytest.raises(SettingsError) as caught:
-        Client(url, TOKEN)
+        open_client(url, TOKEN)
     assert "s3cret" not in str(caught.value) and "admin+https://host/api/v1" in str(caught.value)
 
 
@@ -479,7 +479,7 @@ def test_the_token_shows_nowhere(caplog, monkeypatch):
         shown = " ".join([repr(acting), repr(source), repr(vars(acting)), repr(source._client)])
     assert TOKEN not in shown + str(caught.value) + caplog.text
     with pytest.raises(SettingsError, match="Copy the token again") as caught:
-        Client(server.url, "tok\nen-s3cret")
+        open_client(server.url, "tok\nen-s3cret")
     assert "s3cret" not in str(caught.value)
 
 

@@ -6,7 +6,7 @@ DLQ_<NAME>_TOKEN; and DLQ_<NAME>_RESULTS_URL, where it learns that a replayed ta
 
 from dlqanalysis.profile import setting
 from dlqanalysis.sources._results import connect as connect_results
-from dlqanalysis.sources.admin_api.client import Client
+from dlqanalysis.sources.admin_api.client import open_client
 from dlqanalysis.sources.admin_api.hand import AdminHand
 from dlqanalysis.sources.admin_api.source import AdminSource
 
@@ -28,13 +28,15 @@ CANNOT = {
 
 def open_source(url: str, name: str = "admin") -> AdminSource:
     """A source for an admin+https URL, with the token of DLQ_<NAME>_TOKEN."""
-    return AdminSource(Client(url, setting(name, "TOKEN"), token_name=f"DLQ_{_upper(name)}_TOKEN"))
+    return AdminSource(
+        open_client(url, setting(name, "TOKEN"), token_name=f"DLQ_{_upper(name)}_TOKEN")
+    )
 
 
 def open_hand(url: str, name: str = "admin") -> AdminHand:
     """A hand for the same URL, with the token of DLQ_<NAME>_HAND_TOKEN, else the source's."""
     part = "HAND_TOKEN" if setting(name, "HAND_TOKEN") else "TOKEN"
-    client = Client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}")
+    client = open_client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}")
     return AdminHand(client, results=connect_results(name))
 
 

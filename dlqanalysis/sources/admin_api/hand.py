@@ -11,8 +11,8 @@ import pandas as pd
 
 from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, Selection, State, Verdict
+from dlqanalysis.sources._http import Answer, Client, NoAnswer
 from dlqanalysis.sources.admin_api import preflight
-from dlqanalysis.sources.admin_api.client import Answer, Client, NoAnswer
 from dlqanalysis.sources.admin_api.dialect import ID_FIELDS, Dialect
 from dlqanalysis.sources.admin_api.evidence import (
     DONE,

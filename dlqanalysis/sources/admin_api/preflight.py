@@ -7,7 +7,7 @@ from typing import Any
 
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Finding, Item
-from dlqanalysis.sources.admin_api.client import Client, NoAnswer
+from dlqanalysis.sources._http import Client, NoAnswer
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.rows import failure_id
 from dlqanalysis.sources.admin_api.source import stats_of

@@ -12,7 +12,7 @@ from dlqanalysis.errors import ConnectError
 from dlqanalysis.frame import COLUMNS, HEAVY
 from dlqanalysis.model import Finding, Read, Selection
 from dlqanalysis.redact import redact
-from dlqanalysis.sources.admin_api.client import Answer, Client, Unreachable
+from dlqanalysis.sources._http import Answer, Client, Unreachable
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.listing import Listing
 from dlqanalysis.sources.admin_api.rows import Row, row_in, text, to_arrow, when
