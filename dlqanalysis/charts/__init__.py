@@ -5,59 +5,40 @@ $tex$ in any text. Importing this module takes plotly's "Share chart" button, wh
 data to its maker, out of every renderer.
 """
 
-import html
-import textwrap
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io as pio
 
 from dlqanalysis import patterns
+from dlqanalysis.charts.parts import (
+    COLOURS,
+    CONFIG,
+    SHAPES,
+    bars,
+    dressed,
+    label,
+    look,
+    no_share_button,
+    nothing,
+    rows_named,
+    totals,
+)
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.model import FailureClass
 
-#: Okabe and Ito's palette, ordered so that neighbours differ in lightness too: they stay apart in grey.
-COLOURS = {
-    str(FailureClass.TRANSIENT): "#56B4E9",
-    str(FailureClass.PERMANENT): "#D55E00",
-    str(FailureClass.DATA): "#F0E442",
-    str(FailureClass.UNKNOWN): "#555555",
-}
-SHAPES = dict(zip(COLOURS, ("", "/", ".", "x"), strict=True))
-PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#999999")
-PATTERNS = ("", "/", ".", "x", "\\", "-", "|", "+")
-INK, PAPER, GRID = "#1a1a1a", "#ffffff", "#d9d9d9"
-CONFIG = {"showSendToCloud": False, "displaylogo": False, "plotlyServerURL": "", "responsive": True}
-_LONGEST = 44
-
-
-def label(text: Any, longest: int = _LONGEST) -> str:
-    """A text as plotly may show it: one line, shortened in the middle, escaped.
-
-    >>> label("<b>bold</b> & $x$")
-    '&lt;b&gt;bold&lt;/b&gt; &amp; &#36;x&#36;'
-    >>> label("api.tasks.billing.invoices.generate_memo_for_property_owner", 30)
-    'api.tasks.bill…_property_owner'
-    """
-    if text is None or text != text:
-        return "(none)"
-    line = "".join(letter if letter.isprintable() else " " for letter in str(text)).strip()
-    if len(line) > longest:
-        half = (longest - 1) // 2
-        line = f"{line[:half]}…{line[len(line) - (longest - 1 - half) :]}"
-    return html.escape(line, quote=False).replace("$", "&#36;")
-
-
-def no_share_button() -> None:
-    """Take the button that uploads a chart's data out of plotly's renderers."""
-    for name in pio.renderers:
-        renderer = pio.renderers[name]
-        if hasattr(renderer, "config"):
-            renderer.config = {**(renderer.config or {}), **CONFIG}
-
-
-no_share_button()
+__all__ = [
+    "COLOURS",
+    "CONFIG",
+    "SHAPES",
+    "by",
+    "funnel",
+    "heatmap",
+    "label",
+    "matrix",
+    "no_share_button",
+    "pareto",
+    "timeline",
+]
 
 
 def timeline(
@@ -69,7 +50,7 @@ def timeline(
     line = patterns.timeline(failures, every, by)
     total = line.groupby("at")["count"].sum()
     if not len(total):
-        return _nothing("no failure has a time")
+        return nothing("no failure has a time")
     figure = go.Figure()
     series = [("failures", line)] if by is None else list(line.groupby(by, observed=True))
     for place, (name, rows) in enumerate(series):
@@ -77,7 +58,7 @@ def timeline(
             x=rows["at"].dt.tz_localize(None),
             y=rows["count"],
             name=label(name, 28),
-            marker=_look(str(name), place),
+            marker=look(str(name), place),
             hovertemplate="%{x|%a %d %b %H:%M} UTC<br>%{y:,} "
             + label(name, 28)
             + "<extra></extra>",
@@ -93,28 +74,28 @@ def timeline(
     figure.update_yaxes(title_text="failures", rangemode="tozero")
     undated = line.attrs["undated"]
     note = f" {undated:,} failures have no time and are not shown." if undated else ""
-    return _dressed(figure, said, f"Bar chart over time. {said}.{note}", 380, legend=by is not None)
+    return dressed(figure, said, f"Bar chart over time. {said}.{note}", 380, legend=by is not None)
 
 
 def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12) -> go.Figure:
     """Failures per value of a column, the most frequent on top, stacked by class where there is one."""
     table = patterns.counts(failures, column)
     if not len(table):
-        return _nothing("there are no failures")
+        return nothing("there are no failures")
     top, rest = table.head(n), table.iloc[n:]
     names = [*top[column], *([f"{_others(len(rest))}"] if len(rest) else [])]
     figure = go.Figure()
-    for place, (name, sizes) in enumerate(_by_class(failures, column, top[column], len(rest) > 0)):
-        _bars(figure, names, sizes, name, _look(name, place))
-    totals = [*top["count"], *([rest["count"].sum()] if len(rest) else [])]
-    _totals(figure, totals, [f"{size:,} ({size / len(failures):.0%})" for size in totals])
-    said = f"{label(names[0])} has {totals[0] / len(failures):.0%} of {len(failures):,} failures"
+    for place, (name, counts) in enumerate(_by_class(failures, column, top[column], len(rest) > 0)):
+        bars(figure, names, counts, name, look(name, place))
+    sizes = [*top["count"], *([rest["count"].sum()] if len(rest) else [])]
+    totals(figure, sizes, [f"{size:,} ({size / len(failures):.0%})" for size in sizes])
+    said = f"{label(names[0])} has {sizes[0] / len(failures):.0%} of {len(failures):,} failures"
     said += f" ({len(table):,} {_PLURALS.get(column, 'values')} in all)" if len(table) > 1 else ""
-    _rows(figure, names)
+    rows_named(figure, names)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
     height = 130 + 30 * len(names)
-    return _dressed(figure, said, f"Bar chart. {said}.", height, "failure_class" in failures)
+    return dressed(figure, said, f"Bar chart. {said}.", height, "failure_class" in failures)
 
 
 def matrix(
@@ -126,7 +107,7 @@ def matrix(
     """How often each value of one column comes with each of another; the number stands in its cell."""
     table = patterns.counts(failures, [rows, columns])
     if not len(table):
-        return _nothing("there are no failures")
+        return nothing("there are no failures")
     worst = table.iloc[0]
     cross = _crossed(table, rows, columns, most)
     said = (
@@ -140,7 +121,7 @@ def heatmap(failures: pd.DataFrame, rows: str = "queue") -> go.Figure:
     """Failures per queue (or another column) and hour of the day, UTC."""
     dated = failures[failures["failed_at"].notna()]
     if not len(dated):
-        return _nothing("no failure has a time")
+        return nothing("no failure has a time")
     table = patterns.counts(dated.assign(hour=dated["failed_at"].dt.hour), [rows, "hour"])
     cross = _crossed(table, rows, "hour", (14, 24)).reindex(columns=range(24), fill_value=0)
     worst = table.iloc[0]
@@ -157,7 +138,7 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
     if "template" not in groups.columns or "count" not in groups.columns:
         raise SchemaError("pareto draws groups. Write charts.pareto(dlq.groups(failures)).")
     if not len(groups):
-        return _nothing("there are no groups")
+        return nothing("there are no groups")
     together = groups["share"].cumsum()
     vital = int((together < 0.8 - 1e-9).sum()) + 1
     top = groups.head(n)
@@ -170,21 +151,21 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
     series = [name for name in dict.fromkeys([*COLOURS, *classes]) if (classes == name).any()]
     for place, name in enumerate(series):
         sizes = top["count"].where(classes == name, 0)
-        _bars(figure, names, list(sizes), str(name), _look(str(name), place))
+        bars(figure, names, list(sizes), str(name), look(str(name), place))
     texts = [
         f"{size:,} · together {share:.0%}"
         for size, share in zip(top["count"], together, strict=False)
     ]
-    _totals(figure, list(top["count"]), texts)
+    totals(figure, list(top["count"]), texts)
     said = (
         f"{vital:,} of {len(groups):,} groups make {together.iloc[vital - 1]:.0%} of"
         f" {groups['count'].sum():,} failures"
     )
-    _rows(figure, names, 64)
+    rows_named(figure, names, 64)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
     alt = f"Bar chart of the largest groups. {said}. The largest: {label(names[0], 80)}."
-    return _dressed(figure, said, alt, 130 + 30 * len(names), legend=True)
+    return dressed(figure, said, alt, 130 + 30 * len(names), legend=True)
 
 
 def funnel(run: Any) -> go.Figure:
@@ -215,16 +196,16 @@ def funnel(run: Any) -> go.Figure:
         looks = ["goes" if name in ("planned", "sent", "succeeded") else "stays" for name in names]
         names = [name.replace("_", " ") for name in names]
     if not names:
-        return _nothing("there is nothing in it")
+        return nothing("there is nothing in it")
     figure = go.Figure()
-    for place, look in enumerate(dict.fromkeys(looks)):
-        part = [size if mine == look else 0 for size, mine in zip(sizes, looks, strict=True)]
-        _bars(figure, names, part, look, _look(look, 0 if look == "goes" else place + 6))
-    _totals(figure, sizes, [f"{size:,}" for size in sizes])
-    _rows(figure, names)
+    for place, kind in enumerate(dict.fromkeys(looks)):
+        part = [size if mine == kind else 0 for size, mine in zip(sizes, looks, strict=True)]
+        bars(figure, names, part, kind, look(kind, 0 if kind == "goes" else place + 6))
+    totals(figure, sizes, [f"{size:,}" for size in sizes])
+    rows_named(figure, names)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
-    return _dressed(figure, said, f"Bar chart. {said}.", 130 + 30 * len(names), legend=False)
+    return dressed(figure, said, f"Bar chart. {said}.", 130 + 30 * len(names), legend=False)
 
 
 # -- pieces -------------------------------------------------------------------------------------------
@@ -238,14 +219,6 @@ _PLURALS = {
     "worker": "workers",
     "source": "sources",
 }
-
-
-def _look(name: str, place: int) -> dict[str, Any]:
-    """Colour and pattern of a series: a class always has its own."""
-    colour = COLOURS.get(name, PALETTE[place % len(PALETTE)])
-    shape = SHAPES.get(name, PATTERNS[place % len(PATTERNS)])
-    pattern = {"shape": shape, "size": 6, "solidity": 0.25, "fgcolor": INK, "fillmode": "overlay"}
-    return {"color": colour, "pattern": pattern, "line": {"color": INK, "width": 0.4}}
 
 
 def _by_class(failures, column, values, others):  # type: ignore[no-untyped-def]
@@ -267,43 +240,6 @@ def _by_class(failures, column, values, others):  # type: ignore[no-untyped-def]
             shown = sizes.reindex(values, fill_value=0)
             found.append((name, [*shown, *([sizes.sum() - shown.sum()] * others)]))
     return found
-
-
-def _bars(figure, names, sizes, name, marker):  # type: ignore[no-untyped-def]
-    """Horizontal bars by place, not by label: two names that are shortened alike stay two bars."""
-    figure.add_bar(
-        y=list(range(len(names))),
-        x=[int(size) for size in sizes],
-        orientation="h",
-        name=label(name, 28),
-        marker=marker,
-        customdata=[label(text, 90) for text in names],
-        hovertemplate="%{customdata}<br>%{x:,} " + label(name, 28) + "<extra></extra>",
-    )
-
-
-def _totals(figure, sizes, texts):  # type: ignore[no-untyped-def]
-    """The number of each bar, written behind it."""
-    figure.add_scatter(
-        x=[int(size) for size in sizes],
-        y=list(range(len(sizes))),
-        text=[f" {text}" for text in texts],
-        mode="text",
-        textposition="middle right",
-        cliponaxis=False,
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    figure.update_xaxes(range=[0, max([*sizes, 1]) * 1.3])
-
-
-def _rows(figure, names, longest=_LONGEST):  # type: ignore[no-untyped-def]
-    figure.update_yaxes(
-        tickvals=list(range(len(names))),
-        ticktext=[f"{label(name, longest)} " for name in names],
-        range=[len(names) - 0.5, -0.5],
-        showgrid=False,
-    )
 
 
 def _crossed(table, rows, columns, most):  # type: ignore[no-untyped-def]
@@ -369,39 +305,7 @@ def _cells(cross, said, what):  # type: ignore[no-untyped-def]
     )
     low = 110 if max(map(len, xs)) <= 5 else 190
     alt = f"Table of counts, {what}. {said}."
-    return _dressed(figure, said, alt, min(low + 30 * len(ys) + 40, 700), legend=False)
-
-
-def _dressed(figure: go.Figure, said: str, alt: str, height: int, legend: bool) -> go.Figure:
-    """The figure with its finding as title, on a white card: legible in a dark theme and on paper."""
-    lines = textwrap.wrap(said, 92) or [""]
-    figure.update_layout(
-        title={"text": "<br>".join(lines), "x": 0, "xref": "container", "yref": "container",
-               "y": 1, "yanchor": "top", "pad": {"t": 14 + 10 * (len(lines) - 1), "l": 10}, "font": {"size": 15}},
-        template="none",
-        font={"family": "DejaVu Sans, Verdana, Arial, sans-serif", "size": 12, "color": INK},
-        paper_bgcolor=PAPER,
-        plot_bgcolor=PAPER,
-        height=height + 20 * (len(lines) - 1),
-        margin={"l": 10, "r": 20, "t": 62 + 20 * (len(lines) - 1), "b": 50},
-        showlegend=legend,
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom",
-                "traceorder": "normal"},
-        hoverlabel={"bgcolor": PAPER, "font": {"color": INK}, "align": "left"},
-        meta={"alt": html.unescape(alt), "title": html.unescape(said)},
-    )  # fmt: skip
-    figure.update_xaxes(automargin=True, gridcolor=GRID, zeroline=False, linecolor=INK, ticks="")
-    figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False, separatethousands=True)
-    return figure
-
-
-def _nothing(why: str) -> go.Figure:
-    """A card that says that there is nothing to draw."""
-    figure = go.Figure()
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    said = f"Nothing to draw: {why}"
-    return _dressed(figure, said, f"{said}.", 120, legend=False)
+    return dressed(figure, said, alt, min(low + 30 * len(ys) + 40, 700), legend=False)
 
 
 def _when(at: pd.Timestamp, every: str) -> str:
