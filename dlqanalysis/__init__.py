@@ -45,6 +45,7 @@ _FACE = {
     "running": "operations",
     "plan": "plan",
     "Plan": "plan",
+    "undo": "plan",
     "Journal": "journal",
     "replay": "replay",
     "resume": "replay",
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from dlqanalysis.frame import brief, from_records
     from dlqanalysis.journal import Journal
     from dlqanalysis.operations import depths, running, workers
-    from dlqanalysis.plan import Plan, plan
+    from dlqanalysis.plan import Plan, plan, undo
     from dlqanalysis.profile import profile
     from dlqanalysis.replay import cancel, replay, resume, settle, verify
     from dlqanalysis.run import Run

@@ -60,7 +60,7 @@ def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
 def keep(rows: pd.DataFrame, path: Path) -> str:
     """Any system's raw rows in a Parquet file, for getting them back; gives the sha256 of their content."""
     table, sha256 = _table(rows)
-    facts = {"version": VERSION, "rows": table.num_rows, "sha256": sha256}
+    facts = {"version": VERSION, "rows": table.num_rows, "sha256": sha256, "attrs": {}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(table.replace_schema_metadata({_KEY: json.dumps(facts).encode()}), path)

@@ -190,6 +190,7 @@ class Item:
     content_hash: str  #: of what was read; a hand skips an item whose content is another now
     generation: int  #: 1 for its first replay, 2 when it has come back once, ...
     fingerprint: str = ""
+    key: str = ""  #: hash of what must go one at a time, such as a tenant; empty for no order
     undoes: str = ""  #: for undo and restore: the run whose work on this failure is taken back
     sent_id: str = ""  #: for undo and restore: the id that it was given in that run
     payload: bytes | None = None  #: what goes instead of the original, for a repaired failure
@@ -212,6 +213,8 @@ class Verdict:
     failure_id: str
     outcome: Outcome
     detail: str = ""
+    exception_type: str = ""  #: of what failed again, where the system says it
+    exception_message: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -59,6 +59,7 @@ class Profile:
     affected: tuple[str, ...] = ()  #: payload fields that name a customer, such as tenant_id
     thresholds: Mapping[str, Any] = field(default_factory=dict)  #: see health.THRESHOLDS
     contacts: Mapping[str, str] = field(default_factory=dict)  #: level (L1, L2, L3) -> who
+    preflight: Mapping[str, Any] = field(default_factory=dict)  #: name -> check, see preflight.py
     notify: tuple[str, ...] = ()  #: names of environment variables that hold apprise URLs
 
     @classmethod
@@ -109,10 +110,11 @@ def _check_type(name: str, value: Any, where: str | Path) -> None:
         form = f'a list of texts: {name} = ["..."]'
     else:
         good = isinstance(value, dict)
-        if name != "thresholds":
+        free = name in ("thresholds", "preflight")
+        if not free:
             good = good and all(isinstance(item, str) for item in value.values())
         form = f"a table, [{name}], with a line an entry" + (
-            "" if name == "thresholds" else " and text as its value"
+            "" if free else " and text as its value"
         )
     if not good:
         raise SettingsError(f"Profile {where}: '{name}' must be {form}.")

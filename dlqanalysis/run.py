@@ -45,10 +45,16 @@ class Run:
 
     @property
     def outcomes(self) -> pd.DataFrame:
-        """One row a sent item: failure_id, task_name, fingerprint, sent_id, outcome, outcome_detail."""
+        """One row a sent item: failure_id, task_name, fingerprint, sent_id, outcome, outcome_detail, and
+        came_back: `same error`, `another error`, or empty where nothing came back or nobody can tell."""
         sent = self.items[self.items["state"] == State.SENT]
         names = ["failure_id", "task_name", "fingerprint", "sent_id", "outcome", "outcome_detail"]
-        return sent[names].fillna({"outcome": str(Outcome.UNKNOWN)})
+        known = sent["came_back_as"] != ""
+        came_back = (sent["came_back_as"] == sent["fingerprint"]).map(
+            {True: "same error", False: "another error"}
+        )
+        told = sent[names].assign(came_back=came_back.where(known, "").astype("str"))
+        return told.fillna({"outcome": str(Outcome.UNKNOWN)})
 
     @property
     def summary(self) -> pd.DataFrame:

@@ -20,7 +20,7 @@ def main(url: str, journal_url: str, order: str, rate: str) -> None:
         if runs:
             run = dlq.resume(runs[0], confirm=journal.run(runs[0])["plan_id"], **common)
         else:
-            made = dlq.plan(failures, journal, reason="campaign")
+            made = dlq.plan(failures, journal, reason="campaign", ungraded=None)
             run = dlq.replay(made, confirm=made.id, **common)
     sys.stdout.write(f"{run.summary.to_json(orient='records')}\n")
 

@@ -28,7 +28,9 @@ def main(url: str, journal_url: str, order: str, rate: str) -> None:
                     chosen = failures[number % 2 == 0]
                     if order == "newest":
                         chosen = chosen.iloc[::-1]
-                    made = dlq.plan(chosen, journal, reason="campaign", classes=("unknown",))
+                    made = dlq.plan(
+                        chosen, journal, reason="campaign", classes=("unknown",), ungraded=None
+                    )
                     run = dlq.replay(made, confirm=made.id, **common)
             break
         except DLQError as error:  # somebody else has the lock

@@ -23,7 +23,7 @@ def main(
         if run_id:
             run = dlq.resume(run_id, confirm=journal.run(run_id)["plan_id"], **common)
         else:
-            made = dlq.plan(failures, journal, reason="campaign")
+            made = dlq.plan(failures, journal, reason="campaign", ungraded=None)
             run = dlq.replay(made, confirm=made.id, **common)
     sys.stdout.write(f"{run.summary.to_json(orient='records')}\n")
 

@@ -729,7 +729,7 @@ def test_a_whole_run_with_lost_answers_executes_everything_once(dialect, monkeyp
     with AdminServer(dialect, tasks=9) as server:
         failures = load(server.url, since=None, queue="memos")
         journal = Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-        plan = make_plan(failures, journal, reason="INC-7: the provider is back")
+        plan = make_plan(failures, journal, reason="INC-7: the provider is back", ungraded=None)
         assert set(plan.chosen["failure_id"]) == {"1", "3", "5", "7", "9"}
         server.tasks["9"]["status"] = "replayed"  # somebody was quicker
         server.replays.extend(["", "drop_after", "drop_before"])

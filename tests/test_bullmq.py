@@ -195,7 +195,9 @@ def test_what_would_hang_a_worker_stays_and_says_why(bull):
     assert bull.redis.zrange(key("failed"), 0, -1, withscores=True) == [
         one for one in before if one[0] != good.encode()
     ]
-    plan = dlq.plan(failures, reason="x", limit=100, classes=("transient", "unknown"))
+    plan = dlq.plan(
+        failures, reason="x", limit=100, classes=("transient", "unknown"), ungraded=None
+    )
     assert list(plan.chosen["task_id"]) == [f"default:{good}"]
 
 

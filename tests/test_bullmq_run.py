@@ -45,7 +45,7 @@ def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
     produced = bull.ask("produce", ms=1500, wait=False)
     failures = dlq.load(connect(bull.url), since="1d", task="email.send")
     assert len(failures) == 70 and failures.attrs["narrows"]
-    plan = dlq.plan(failures, journal, reason="INC-42: mail provider is back")
+    plan = dlq.plan(failures, journal, reason="INC-42: mail provider is back", ungraded=None)
     with connect_hand(bull.url) as hand:
         run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     noise = produced()
@@ -111,13 +111,13 @@ def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path):
 def test_the_gate_sees_what_failed_again(bull6, journal):
     ids = bull6.fail(*({"data": {"n": n, "again": n == 3}} for n in range(20)))
     bull6.work("again")
-    plan = dlq.plan(loaded(bull6, limit=100), journal, reason="x")
+    plan = dlq.plan(loaded(bull6, limit=100), journal, reason="x", ungraded=None)
     with connect_hand(bull6.url) as hand:
         run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     assert run.stopped.startswith("gate after stage 1 of 2")
     row = run.summary.iloc[0]
     assert (row["sent"], row["succeeded"], row["failed_again"]) == (10, 9, 1)
-    later = dlq.plan(loaded(bull6, limit=100), journal, reason="again")
+    later = dlq.plan(loaded(bull6, limit=100), journal, reason="again", ungraded=None)
     back = later.chosen.set_index("task_id").loc[f"default:{ids[3]}"]
     assert back["generation"] == 2
 

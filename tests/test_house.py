@@ -18,12 +18,12 @@ PACKAGE = ROOT / "dlqanalysis"
 FLOORS = (
     {"errors", "interrupt"},
     {"model"},
-    {"profile"},
+    {"profile", "progress"},
     {"fingerprint", "payload", "redact", "signals"},
     {"contrast", "frame", "readings", "queries", "journal", "rules"},
     {"archive"},
     {"sources", "classify", "patterns", "duplicates", "notify"},
-    {"plan", "run", "health", "charts", "headline", "operations"},
+    {"plan", "run", "health", "charts", "headline", "operations", "preflight"},
     {"replay"},
     {"report"},
     {"demo", "extension"},
@@ -48,7 +48,7 @@ THINKING = {
 KEEPERS = {
     "redis": {"sources", "demo"},
     "valkey": {"demo"},
-    "httpx": {"sources", "demo"},
+    "httpx": {"sources", "demo", "preflight"},
     "pika": {"sources", "demo"},
     "psycopg": {"sources", "demo"},
     "adbc_driver_postgresql": {"sources", "demo"},
@@ -65,7 +65,7 @@ KEEPERS = {
     "requests": set(),
     "http.client": set(),
     "socket": {"sources", "demo", "journal"},  # the journal asks for the host name
-    "subprocess": {"demo", "cli"},
+    "subprocess": {"demo", "cli", "preflight"},
     "smtplib": set(),
     "pickle": set(),
     "dill": set(),

@@ -31,20 +31,6 @@ pytestmark = pytest.mark.rabbitmq
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(params=["classic", "quorum"])
-def dead(request, amqp_url, queue_name):
-    with rabbit(amqp_url, queue_name("memos"), request.param) as made:
-        queue_name("memos.dlq")
-        yield made
-
-
-@pytest.fixture
-def classic(amqp_url, queue_name):
-    with rabbit(amqp_url, queue_name("memos")) as made:
-        queue_name("memos.dlq")
-        yield made
-
-
 @pytest.fixture
 def journal(tmp_path):
     return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
@@ -55,7 +41,9 @@ def load(made, **asked):
 
 
 def chosen(failures, **options):
-    return make_plan(failures, **{"reason": "test", "classes": ("unknown",), **options})
+    return make_plan(
+        failures, **{"reason": "test", "classes": ("unknown",), "ungraded": None, **options}
+    )
 
 
 def items(failures, **options):

@@ -38,7 +38,6 @@ def worker(amqp_url, queue_name, tmp_path):
 
 def test_replayed_tasks_run_and_their_chain_goes_on(amqp_url, queue_name, tmp_path, worker):
     with rabbit(amqp_url, queue_name("memos")) as made:
-        queue_name("memos.dlq")
         with Celery("producer", broker=amqp_url) as app:
             app.conf.task_ignore_result = True
             options = {"exchange": "", "routing_key": made.work}
@@ -57,7 +56,7 @@ def test_replayed_tasks_run_and_their_chain_goes_on(amqp_url, queue_name, tmp_pa
         assert (failures["exception_message"] == "dead-lettered: rejected").all()
         chosen = failures[failures["args"].str.strip("[]").astype(int) % 2 == 0]
         (tmp_path / "go").touch()
-        plan = make_plan(chosen, reason="it answers again", classes=("unknown",))
+        plan = make_plan(chosen, reason="it answers again", classes=("unknown",), ungraded=None)
         journal = dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
         with open_hand(url_of(amqp_url, made.dlq)) as hand:
             run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, gate=None, rate=None)

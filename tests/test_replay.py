@@ -57,7 +57,9 @@ def hand(shop_url, redis_url):
 
 def planned(url, journal, **options):
     failures = dlq.load(dlq.connect(url), since=None, limit=10_000)
-    return dlq.plan(failures, journal, **{"reason": "INC-42: provider is back", **options})
+    return dlq.plan(
+        failures, journal, **{"reason": "INC-42: provider is back", "ungraded": None, **options}
+    )
 
 
 def adds_up(run):
@@ -130,7 +132,7 @@ def test_a_changed_plan_and_a_wrong_target_send_nothing(shop_url, redis_url, que
         dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     failures = dlq.load(dlq.connect(shop_url), since=None, limit=10)
     other = failures.assign(source=failures["source"].cat.rename_categories(["bullmq:default"]))
-    plan = dlq.plan(other, journal, reason="x")
+    plan = dlq.plan(other, journal, reason="x", ungraded=None)
     with pytest.raises(
         RunError, match=r"plan is for bullmq:default, this hand is for celery:failed_tasks"
     ):

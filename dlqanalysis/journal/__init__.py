@@ -21,63 +21,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dlqanalysis.errors import JournalError, RunError
+from dlqanalysis.journal import tables
+from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, short
 from dlqanalysis.model import Item, State
 from dlqanalysis.profile import journal_url, operator
-
-_META = sa.MetaData()
-_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-RUNS = sa.Table(
-    "dlq_runs",
-    _META,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("plan_id", sa.Text, nullable=False),
-    sa.Column("plan_digest", sa.Text, nullable=False),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("operator", sa.Text, nullable=False),
-    sa.Column("host", sa.Text, nullable=False),
-    sa.Column("started_at", sa.Text, nullable=False),
-    sa.Column("held_back", sa.Integer, nullable=False),
-    sa.Column("options", sa.Text, nullable=False),
-)
-ITEMS = sa.Table(
-    "dlq_items",
-    _META,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("position", sa.Integer, primary_key=True),
-    sa.Column("failure_id", sa.Text, nullable=False),
-    sa.Column("task_id", sa.Text, nullable=False),
-    sa.Column("task_name", sa.Text, nullable=False),
-    sa.Column("queue", sa.Text, nullable=False),
-    sa.Column("content_hash", sa.Text, nullable=False),
-    sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-    sa.Index("dlq_items_failure", "failure_id"),
-)
-ENTRIES = sa.Table(
-    "dlq_entries",
-    _META,
-    sa.Column("seq", _ID, primary_key=True, autoincrement=True),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("failure_id", sa.Text, nullable=False),  # empty for what concerns the whole run
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("at", sa.Text, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column(
-        "chain", sa.Text, nullable=False
-    ),  # sha256 of the run's previous chain and this entry
-    sa.Index("dlq_entries_run", "run_id", "seq"),
-)
-CLAIMS = sa.Table(
-    "dlq_claims",
-    _META,
-    sa.Column("source", sa.Text, primary_key=True),
-    sa.Column("failure_id", sa.Text, primary_key=True),
-    sa.Column("generation", sa.Integer, primary_key=True),
-    sa.Column("run_id", sa.Text, nullable=False),
-)
 
 #: event of an item -> the state it leaves the item in
 STATES = {
@@ -101,19 +48,19 @@ class Journal:
         where = sa.make_url(url or journal_url())
         self.place = where.render_as_string(hide_password=True)
         try:
-            self._engine = sa.create_engine(where, **_options(where))
+            self._engine = sa.create_engine(where, **tables.options(where))
             weakref.finalize(self, self._engine.dispose)
             if where.get_backend_name() == "sqlite":
-                sa.event.listen(self._engine, "connect", _durable)
-                sa.event.listen(self._engine, "begin", _immediate)
+                sa.event.listen(self._engine, "connect", tables.durable)
+                sa.event.listen(self._engine, "begin", tables.immediate)
                 if where.database and where.database != ":memory:":
                     path = Path(where.database)
                     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                     path.touch(mode=0o600)
-            _create(self._engine)
+            tables.create(self._engine)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             raise JournalError(
-                f"The journal at {self.place} cannot be opened ({_short(error)}). Check DLQ_JOURNAL_URL"
+                f"The journal at {self.place} cannot be opened ({short(error)}). Check DLQ_JOURNAL_URL"
                 " and its permissions; nothing is sent without a journal."
             ) from None
 
@@ -123,7 +70,7 @@ class Journal:
         return f"Journal at {self.place}: {count} run{'' if count == 1 else 's'}"
 
     def _begin(self) -> Any:
-        return _Transaction(self._engine, self.place)
+        return Transaction(self._engine, self.place)
 
     # ---- writing -----------------------------------------------------------------------------
 
@@ -180,11 +127,13 @@ class Journal:
         fresh = (datetime.now(UTC) - last).total_seconds() < _SILENCE
         return f"process {where.get('pid')} on {where.get('host')}" if fresh else ""
 
-    def claim(self, run_id: str, source: str, items: Sequence[Item]) -> dict[str, str]:
+    def claim(
+        self, run_id: str, source: str, items: Sequence[Item], fleeting: bool = False
+    ) -> dict[str, str]:
         """Claim items and note `sending`, in one transaction, before anything is called.
 
         Gives failure_id -> the run that already holds it, for those that somebody else has; they are
-        noted as skipped.
+        noted as skipped. What is `fleeting` (an undo, a pause) is held beside the claim of the replay.
         """
         insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(CLAIMS.c.run_id)
         taken: dict[str, str] = {}
@@ -194,7 +143,7 @@ class Journal:
                 key = {
                     "source": source,
                     "failure_id": item.failure_id,
-                    "generation": item.generation,
+                    "generation": 0 if fleeting else item.generation,
                 }
                 if db.scalar(insert, {**key, "run_id": run_id}) is not None:
                     events.append((item.failure_id, "sending", {}))
@@ -210,18 +159,22 @@ class Journal:
             self._append(db, run_id, events)
         return taken
 
-    def record(self, run_id: str, events: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
-        """Append (failure_id or "", event, detail) entries. What did not happen gives its claim back."""
+    def record(
+        self,
+        run_id: str,
+        events: Iterable[tuple[str, str, Mapping[str, Any]]],
+        frees: Sequence[str] = (),
+    ) -> None:
+        """Append (failure_id or "", event, detail) entries. What did not happen gives its claim back; what
+        was sent ends the claims of the runs in `frees`: an undo ends its own and that of the replay."""
         events = list(events)
-        free = [failure_id for failure_id, event, _ in events if event in _RELEASES and failure_id]
         with self._begin() as db:
             self._append(db, run_id, events)
-            for failure_id in free:
-                db.execute(
-                    CLAIMS.delete().where(
-                        CLAIMS.c.run_id == run_id, CLAIMS.c.failure_id == failure_id
-                    )
-                )
+            for failure_id, event, _ in events:
+                runs = [run_id] if event in _RELEASES else list(frees) if event == "sent" else []
+                if failure_id and runs:
+                    mine = CLAIMS.c.run_id.in_(runs) & (CLAIMS.c.failure_id == failure_id)
+                    db.execute(CLAIMS.delete().where(mine))
 
     def _append(
         self, db: sa.Connection, run_id: str, events: Iterable[tuple[str, str, Mapping[str, Any]]]
@@ -284,8 +237,33 @@ class Journal:
             found = sa.select(RUNS.c.run_id).where(RUNS.c.plan_digest == plan_digest)
             return list(db.scalars(found.order_by(RUNS.c.started_at)))
 
+    def sent_elsewhere(self, source: str) -> pd.DataFrame:
+        """Replays of other sources, for tasks that stand in two systems: task_id, source, run_id, at."""
+        query = (
+            sa.select(
+                ITEMS.c.task_id,
+                RUNS.c.source,
+                ITEMS.c.run_id,
+                sa.func.max(ENTRIES.c.at).label("at"),
+            )
+            .join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+            .join(
+                ENTRIES,
+                (ENTRIES.c.run_id == ITEMS.c.run_id) & (ENTRIES.c.failure_id == ITEMS.c.failure_id),
+            )
+            .where(RUNS.c.source != source, RUNS.c.action == "replay", ENTRIES.c.event == "sent")
+            .where(ITEMS.c.task_id != "")
+            .group_by(ITEMS.c.task_id, RUNS.c.source, ITEMS.c.run_id)
+        )
+        with self._begin() as db:
+            rows = db.execute(query).mappings().all()
+        frame = pd.DataFrame(rows, columns=["task_id", "source", "run_id", "at"])
+        frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
+        return frame.astype({"task_id": "str", "source": "str", "run_id": "str"})
+
     def items(self, run_id: str | None = None, source: str | None = None) -> pd.DataFrame:
-        """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`."""
+        """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`,
+        and `came_back_as`, the fingerprint of what failed again."""
         query = sa.select(RUNS.c.source, RUNS.c.action, ITEMS).join(
             RUNS, RUNS.c.run_id == ITEMS.c.run_id
         )
@@ -307,13 +285,14 @@ class Journal:
             facts = told.setdefault((entry["run_id"], entry["failure_id"]), {})
             if entry["event"] == "outcome":
                 facts.update(outcome=detail["outcome"], outcome_detail=detail.get("detail", ""))
+                facts["came_back_as"] = detail.get("fingerprint", "")
             elif entry["event"] in STATES and facts.get("state") != State.SENT:
                 # what was sent stays sent, whatever a second process of the same run found later
                 facts.update(state=str(STATES[entry["event"]]), at=entry["at"])
                 facts["sent_id"] = detail.get("sent_id") or facts.get("sent_id", "")
                 facts["detail"] = detail.get("detail", "")
         nothing = {"state": str(State.NOT_REACHED), "sent_id": "", "detail": "", "at": None}
-        nothing |= {"outcome": None, "outcome_detail": ""}
+        nothing |= {"outcome": None, "outcome_detail": "", "came_back_as": ""}
         full = [
             {**row, **nothing, **told.get((row["run_id"], row["failure_id"]), {})} for row in rows
         ]
@@ -381,35 +360,8 @@ _ITEM_FIELDS = (
     "content_hash",
     "generation",
     "fingerprint",
+    "key",
 )
-
-
-class _Transaction:
-    """One transaction whose database errors become a JournalError."""
-
-    def __init__(self, engine: sa.Engine, place: str) -> None:
-        self._context = engine.begin()
-        self._place = place
-
-    def __enter__(self) -> sa.Connection:
-        try:
-            return self._context.__enter__()
-        except sa.exc.SQLAlchemyError as error:
-            raise self._sentence(error) from None
-
-    def __exit__(self, *raised: Any) -> None:
-        try:
-            self._context.__exit__(*raised)
-        except sa.exc.SQLAlchemyError as error:
-            raise self._sentence(error) from None
-        if isinstance(raised[1], sa.exc.SQLAlchemyError):
-            raise self._sentence(raised[1]) from None
-
-    def _sentence(self, error: Exception) -> JournalError:
-        return JournalError(
-            f"The journal at {self._place} failed: {_short(error)}. Nothing is sent while it cannot"
-            " be written; mend it, then dlq.resume the run."
-        )
 
 
 def _link(chain: str, row: Mapping[str, Any]) -> str:
@@ -417,32 +369,3 @@ def _link(chain: str, row: Mapping[str, Any]) -> str:
         [chain, *(str(row[name]) for name in ("run_id", "failure_id", "event", "at", "detail"))]
     )
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _create(engine: sa.Engine) -> None:
-    try:
-        _META.create_all(engine)
-    except sa.exc.IntegrityError:  # a colleague made the same tables in the same moment
-        _META.create_all(engine)
-
-
-def _options(where: sa.URL) -> dict[str, Any]:
-    if where.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": 30, "isolation_level": None}}
-    return {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
-
-
-def _durable(connection: Any, _: Any) -> None:
-    """A committed entry survives a power cut; readers do not block the writer."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _immediate(connection: sa.Connection) -> None:
-    """Take the write lock at once, so that two operators wait for each other instead of failing."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _short(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

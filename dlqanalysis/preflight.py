@@ -1,0 +1,128 @@
+"""What a profile wants looked at before anything is replayed, and again while it is: health pages, commands, queries.
+
+```toml
+[preflight.shop]                       # a page that answers 2xx when all is well
+url = "https://shop.example/health"
+
+[preflight.deploys]                    # a command that exits with 0 when nothing is being deployed
+command = ["deployctl", "status", "--quiet"]
+
+[preflight.connections]                # a named query; its first number must be at most (or at_least) this
+query = "active_connections"
+source = "celery"
+at_most = 80
+blocks = false                         # a warning instead of a stop; the default is true
+```
+A command runs as it stands, without a shell: a profile is as trusted as a crontab.
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from dlqanalysis.errors import DLQError, SettingsError, did_you_mean
+from dlqanalysis.model import Finding
+from dlqanalysis.profile import Profile
+from dlqanalysis.redact import redact
+
+_WAIT = 10  #: seconds that a page or a command has
+_KINDS = ("url", "command", "query")
+_OPTIONS = (*_KINDS, "blocks", "source", "at_most", "at_least")
+
+
+def preflight(profile: Profile) -> list[Finding]:
+    """One finding a check of the profile: ok, or critical (which blocks), or a warning where it may not block."""
+    found = []
+    for name, check in profile.preflight.items():
+        kind = _kind(profile, name, check)
+        try:
+            problem, said = _ASK[kind](check)
+        except DLQError as error:
+            problem, said = True, str(error)
+        blocks = bool(check.get("blocks", True))
+        severity = "ok" if not problem else "critical" if blocks else "warning"
+        text = redact(f"{name}: {said}")[:300]
+        found.append(Finding(name=name, severity=severity, text=text, blocks=problem and blocks))
+    return found
+
+
+def _kind(profile: Profile, name: str, check: Any) -> str:
+    if not isinstance(check, dict):
+        raise SettingsError(
+            f"Profile '{profile.name}': preflight.{name} must be a table with url, command or query."
+        )
+    for option in check:
+        if option not in _OPTIONS:
+            raise SettingsError(
+                f"Profile '{profile.name}': preflight.{name} has no option '{option}'."
+                f" {did_you_mean(option, _OPTIONS)}"
+            )
+    kinds = [kind for kind in _KINDS if kind in check]
+    if len(kinds) != 1:
+        raise SettingsError(
+            f"Profile '{profile.name}': preflight.{name} needs exactly one of url, command and query."
+        )
+    if "command" in check and not (
+        isinstance(check["command"], list) and all(isinstance(x, str) for x in check["command"])
+    ):
+        raise SettingsError(
+            f"Profile '{profile.name}': preflight.{name} needs its command as a list of texts:"
+            ' command = ["deployctl", "status"].'
+        )
+    return kinds[0]
+
+
+def _page(check: Mapping[str, Any]) -> tuple[bool, str]:
+    import httpx
+
+    try:
+        with httpx.stream("GET", str(check["url"]), timeout=_WAIT) as answer:
+            code = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return True, f"its page does not answer ({type(error).__name__})"
+    return not 200 <= code < 300, f"its page answers {code}"
+
+
+def _command(check: Mapping[str, Any]) -> tuple[bool, str]:
+    argv = check["command"]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WAIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True, f"{argv[0]} did not end within {_WAIT} seconds"
+    except OSError as error:
+        return True, f"{argv[0]} cannot be run ({error.strerror})"
+    line = (done.stdout or done.stderr).decode("utf-8", "replace").strip().partition("\n")[0]
+    return done.returncode != 0, f"{argv[0]} exits with {done.returncode}" + (
+        f": {line}" if line else ""
+    )
+
+
+def _query(check: Mapping[str, Any]) -> tuple[bool, str]:
+    from dlqanalysis.queries import queries
+    from dlqanalysis.sources import connect
+
+    name = str(check["query"])
+    source: Any = connect(str(check.get("source", "celery")))
+    answer: pd.DataFrame = getattr(queries(source), name)()
+    numbers = answer.select_dtypes("number")
+    if not len(numbers) or not len(numbers.columns):
+        return True, f"the query {name} gave no number"
+    column = numbers.columns[0]
+    value = float(numbers[column].sum() if len(numbers) > 1 else numbers[column].iloc[0])
+    said = f"{column} is {value:g}"
+    if (most := check.get("at_most")) is not None and value > most:
+        return True, f"{said}, more than {most:g}"
+    if (least := check.get("at_least")) is not None and value < least:
+        return True, f"{said}, less than {least:g}"
+    return False, said
+
+
+_ASK: dict[str, Callable[[Mapping[str, Any]], tuple[bool, str]]] = {
+    "url": _page,
+    "command": _command,
+    "query": _query,
+}

@@ -1,0 +1,273 @@
+"""Executes a confirmed plan: staged, gated by measured outcomes, journalled before each call, resumable.
+
+The only room that calls a hand. planned = sent + refused + skipped + uncertain + not reached, always.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace as changed_to
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from dlqanalysis.archive import keep, verified
+from dlqanalysis.errors import NotConfirmed, RunError
+from dlqanalysis.journal import Journal
+from dlqanalysis.model import Finding, Hand, Item, State, duration
+from dlqanalysis.plan import Plan
+from dlqanalysis.preflight import preflight
+from dlqanalysis.profile import Profile, armed, home, parse_rate
+from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.progress import Progress
+from dlqanalysis.replay.execution import Execution, Stages
+from dlqanalysis.replay.outcomes import FINAL, measure
+from dlqanalysis.run import Run
+
+__all__ = ["cancel", "replay", "resume", "settle", "verify"]
+
+
+def replay(
+    plan: Plan,
+    *,
+    to: Hand,
+    journal: Journal,
+    confirm: str = "",
+    stages: Stages = (10, 50, None),
+    rate: str | None = "5/s",
+    gate: float | None = 0.95,
+    breaker: float = 0.5,
+    min_sample: int = 5,
+    same: int | None = 3,
+    wait: str = "5m",
+    poll: float = 1.0,
+    progress: Progress | Callable[[str], None] | None = None,
+    profile: Profile | None = None,
+) -> Run:
+    """Do what the plan chose, once, in stages; each next stage waits for what became of the last.
+
+    `confirm` is the plan's id, typed by a person who read it (DLQ_ARM holds it for unattended runs).
+    `stages` are sizes, None for the rest. `rate` bounds sends (5/s, 30/m). The gate opens when at least
+    that share of the finished ones succeeded, within `wait`; `gate=None` goes on unmeasured. The breaker
+    stops inside a stage when more than that share of at least `min_sample` failed again, or when `same` of
+    one group came back with the very same error and none of it succeeded. While the hand or the profile's
+    preflight finds that the target is not well, the run rests, at most for `wait`. Ctrl-C stops between
+    items; `dlq.resume` goes on. Raises NotConfirmed or RunError before anything is sent.
+    """
+    if (confirm or armed()) != plan.confirmation:
+        raise NotConfirmed(
+            "Nothing was sent: this plan is not confirmed. Show it, read what goes and what stays, then"
+            " type its id into confirm (for a purge: its id, a space, and how many go)."
+        )
+    if not plan.intact:
+        raise RunError(
+            "Nothing was sent: the plan's frames were changed after it was made. Plan again."
+        )
+    if not len(plan.chosen):
+        raise RunError("Nothing was sent: the plan chose nothing. plan.summary says why all stay.")
+    _fits(plan.action, plan.source, to, bool(plan.payloads))
+    if before := journal.runs_of(plan.digest):
+        run = Run.read(before[-1], journal)
+        raise RunError(
+            f"Nothing was sent: this plan was run already. {run} dlq.resume goes on with it."
+        )
+    options = {
+        "stages": list(stages),
+        "rate": rate,
+        "gate": gate if plan.action == "replay" else None,  # else nothing runs: nothing comes of it
+        "breaker": breaker,
+        "min_sample": min_sample,
+        "same": same,
+        "wait": wait,
+        "poll": poll,
+        "undoes": str(plan.options.get("undoes", "")),
+    }
+    _checked(options)
+    items = list(plan.items())
+    ready = _readiness(to, plan.action, profile)
+    findings = _passed(ready(items))
+    kept = _snapshot(to, items, plan.id)
+    edited = _keep_payloads(plan)
+    run_id = journal.start(plan, options)
+    notes = [("", "preflight", _told(findings)), ("", "snapshot", kept)]
+    journal.record(run_id, [*notes, ("", "payloads", edited)] if edited else notes)
+    return Execution(
+        run_id, journal.run(run_id), to, journal, options, _progress(progress), ready
+    ).go(items)
+
+
+def resume(
+    run_id: str,
+    *,
+    to: Hand,
+    journal: Journal,
+    confirm: str = "",
+    stages: Stages = (1, 50, None),
+    progress: Progress | Callable[[str], None] | None = None,
+    profile: Profile | None = None,
+    **changed: Any,
+) -> Run:
+    """Go on with a run that stopped: settle what is uncertain, then send what was not reached.
+
+    `confirm` is the plan's id again. One single item goes first. `changed` may set rate, gate, breaker,
+    min_sample, same, wait and poll anew.
+    """
+    head = journal.run(run_id)
+    many = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
+    if (confirm or armed()) != head["plan_id"] + many:
+        raise NotConfirmed(
+            "Nothing was sent: type the id of the run's plan into confirm to go on with it."
+        )
+    payloads = _kept_payloads(run_id, journal)
+    _fits(head["action"], head["source"], to, bool(payloads))
+    options = {**head["options"], **changed, "stages": list(stages)}
+    _checked(options)
+    run = settle(run_id, to=to, journal=journal)
+    say = _progress(progress)
+    if count := int((run.items["state"] == State.UNCERTAIN).sum()):
+        say.say(f"{count} uncertain items stay as they are: nobody can tell whether they were sent")
+    left = run.items[run.items["state"] == State.NOT_REACHED]
+    items = _items(left, journal, options.get("undoes", ""), payloads)
+    if not items:
+        journal.reopen(run_id, options)
+        journal.record(run_id, [("", "finished", {})])
+        return Run.read(run_id, journal)
+    ready = _readiness(to, head["action"], profile)
+    findings = _passed(ready(items))
+    journal.reopen(run_id, options)
+    journal.record(run_id, [("", "preflight", _told(findings))])
+    return Execution(run_id, head, to, journal, options, say, ready).go(items)
+
+
+def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
+    """Ask the system about every uncertain item: sent, not sent (a resume may send it), or cannot tell."""
+    head = journal.run(run_id)
+    _fits(head["action"], head["source"], to)
+    if holder := journal.held_by(run_id):
+        raise RunError(
+            f"Run {run_id} is going on in {holder}: nothing was changed. Wait for it, or dlq.cancel it first."
+        )
+    run = Run.read(run_id, journal)
+    undoes = str(head["options"].get("undoes", ""))
+    doubtful = _items(run.items[run.items["state"] == State.UNCERTAIN], journal, undoes, {})
+    frees = [run_id, undoes] if undoes else []
+    for receipt in to.settle(doubtful, run_id) if doubtful else ():
+        event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
+        detail = {"sent_id": receipt.sent_id, "detail": f"settled: {receipt.detail}"}
+        journal.record(run_id, [(receipt.failure_id, event, detail)], frees)
+    return Run.read(run_id, journal)
+
+
+def verify(run_id: str, *, to: Hand, journal: Journal) -> pd.DataFrame:
+    """What became of everything a run sent, asked now: `Run.outcomes`, after a fresh look."""
+    head = journal.run(run_id)
+    run = Run.read(run_id, journal)
+    sent = run.items[run.items["state"] == State.SENT]
+    open_ = sent[~sent["outcome"].isin(FINAL)]
+    ids = dict(zip(open_["failure_id"], open_["sent_id"], strict=True))
+    measure(to, journal, run_id, ids, datetime.fromisoformat(head["started_at"]))
+    return Run.read(run_id, journal).outcomes
+
+
+def cancel(run_id: str, *, journal: Journal) -> None:
+    """Ask a run that is going on, in whatever kernel, to stop before its next batch."""
+    journal.run(run_id)
+    journal.record(run_id, [("", "cancel", {})])
+
+
+def _fits(action: str, source: str, hand: Hand | None, repaired: bool = False) -> None:
+    if hand is None:
+        raise RunError(
+            f"Nothing was sent: no hand was given. Open the one of {source}: to=dlq.connect_hand(name)."
+        )
+    if hand.name != source:
+        raise RunError(f"Nothing was sent: the plan is for {source}, this hand is for {hand.name}.")
+    for needed in (action, "repair") if repaired else (action,):
+        if needed not in hand.capabilities:
+            able = ", ".join(sorted(hand.capabilities))
+            raise RunError(
+                f"Nothing was sent: the hand of {hand.name} cannot {needed}. It can: {able}."
+            )
+
+
+def _checked(options: Mapping[str, Any]) -> None:
+    stages = options["stages"]
+    if not stages or any(size is not None and size < 1 for size in stages):
+        raise RunError(f"stages={stages!r} sends nothing. Give sizes, such as (10, 50, None).")
+    for name in ("gate", "breaker"):
+        if options[name] is not None and not 0 <= options[name] <= 1:
+            raise RunError(f"{name}={options[name]} is no share. Give a number between 0 and 1.")
+    parse_rate(options["rate"])
+    duration(options["wait"])
+
+
+def _readiness(
+    hand: Hand, action: str, profile: Profile | None
+) -> Callable[[list[Item]], list[Finding]]:
+    """What the hand and the profile find before a replay; the other actions need no workers and no queues."""
+    if action != "replay":
+        return lambda items: []
+    wanted = profile or current_profile()
+    return lambda items: [*hand.preflight(items), *preflight(wanted)]
+
+
+def _passed(findings: list[Finding]) -> list[Finding]:
+    if blocking := [finding.text for finding in findings if finding.blocks]:
+        raise RunError(f"Nothing was sent: {' '.join(blocking)}")
+    return findings
+
+
+def _told(findings: list[Finding]) -> dict[str, Any]:
+    return {f.name: {"severity": f.severity, "text": f.text, **f.facts} for f in findings}
+
+
+def _snapshot(hand: Hand, items: list[Item], plan_id: str) -> dict[str, Any]:
+    """Keep the raw rows as they are now, hashed, before anything moves."""
+    path = home() / "snapshots" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{plan_id}.parquet"
+    sha256 = keep(hand.snapshot([item.failure_id for item in items]), path)
+    return {"file": path.name, "sha256": sha256}
+
+
+def _keep_payloads(plan: Plan) -> dict[str, Any]:
+    """Repaired payloads are kept beside the snapshot: a resume sends the very same bytes."""
+    if not plan.payloads:
+        return {}
+    path = home() / "snapshots" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{plan.id}-repaired.parquet"
+    rows = pd.DataFrame(
+        {"failure_id": list(plan.payloads), "payload": list(plan.payloads.values())}
+    )
+    return {"file": path.name, "sha256": keep(rows, path)}
+
+
+def _kept_payloads(run_id: str, journal: Journal) -> dict[str, bytes]:
+    events = journal.events(run_id)
+    noted = events.loc[events["event"] == "payloads", "detail"]
+    if not len(noted):
+        return {}
+    table, facts = verified(home() / "snapshots" / noted.iloc[0]["file"])
+    if facts["sha256"] != noted.iloc[0]["sha256"]:
+        raise RunError(
+            f"Nothing was sent: the repaired payloads of run {run_id} are not those that were confirmed."
+        )
+    return dict(zip(table["failure_id"].to_pylist(), table["payload"].to_pylist(), strict=True))
+
+
+def _items(
+    rows: pd.DataFrame, journal: Journal, undoes: str, payloads: Mapping[str, bytes]
+) -> list[Item]:
+    names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key"]
+    items = [
+        Item(
+            **{name: row[name] for name in names},
+            generation=int(row["generation"]),
+            payload=payloads.get(row["failure_id"]),
+        )
+        for row in rows.to_dict("records")
+    ]
+    if not undoes or not items:
+        return items
+    done = journal.items(undoes).set_index("failure_id")["sent_id"]
+    return [changed_to(i, undoes=undoes, sent_id=str(done[i.failure_id])) for i in items]
+
+
+def _progress(given: Progress | Callable[[str], None] | None) -> Progress:
+    return given if isinstance(given, Progress) else Progress(given)

@@ -1,0 +1,295 @@
+"""One run while it runs; everything that must outlive it is in the journal."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dlqanalysis.errors import DLQError
+from dlqanalysis.interrupt import stops_on_ctrl_c
+from dlqanalysis.journal import Journal
+from dlqanalysis.model import Finding, Hand, Item, Outcome, State, duration
+from dlqanalysis.plan import FLEETING
+from dlqanalysis.profile import parse_rate
+from dlqanalysis.progress import Progress
+from dlqanalysis.replay.outcomes import FINAL, measure
+from dlqanalysis.run import Run
+
+BATCH = 50  #: items claimed and sent together: what at most is uncertain after a crash
+_LOOK_AGAIN = 30.0  #: seconds between two looks at the target's health
+Stages = Sequence[int | None]
+
+
+class _Stop(Exception):
+    """Why a run ends before its last item."""
+
+
+class Execution:
+    """The state of one run in this process."""
+
+    def __init__(
+        self,
+        run_id: str,
+        head: dict[str, Any],
+        hand: Hand,
+        journal: Journal,
+        options: dict[str, Any],
+        progress: Progress,
+        ready: Callable[[list[Item]], list[Finding]],
+    ) -> None:
+        self.run_id, self.source, self.action = run_id, head["source"], head["action"]
+        self.hand, self.journal, self.options, self.progress = hand, journal, options, progress
+        self.ready, self.looked = ready, time.monotonic()
+        self.pause = 1 / per_second if (per_second := parse_rate(options["rate"])) else 0.0
+        self.began = datetime.now(UTC)
+        self.next_at = time.monotonic()
+        self.interrupted = threading.Event()
+        self.fleeting = self.action in FLEETING
+        self.frees = [run_id, str(options.get("undoes") or run_id)] if self.fleeting else []
+
+    def go(self, items: list[Item]) -> Run:
+        """Every stage, or as far as it comes; the journal has why."""
+        stages = cut(items, self.options["stages"])
+        because = ""
+        with stops_on_ctrl_c(self.interrupted):
+            try:
+                for number, stage in enumerate(stages, 1):
+                    name = f"stage {number} of {len(stages)}"
+                    _Stage(self, name, stage, last=number == len(stages)).go()
+            except _Stop as stop:
+                because = str(stop)
+            except DLQError as error:
+                because = str(error)
+            except BaseException as error:  # a second Ctrl-C, a defect: say so, then let it through
+                stopped = {"because": f"{type(error).__name__}: {error}"}
+                self.journal.record(self.run_id, [("", "stopped", stopped)])
+                raise
+        event = ("", "stopped", {"because": because}) if because else ("", "finished", {})
+        self.journal.record(self.run_id, [event])
+        run = Run.read(self.run_id, self.journal)
+        self.progress.say(repr(run))
+        return run
+
+    def may_go_on(self, items: Sequence[Item]) -> None:
+        """Stops for Ctrl-C and cancel; waits while the target is not well, as long as `wait` allows."""
+        self._asked_to_stop()
+        if self.action != "replay" or time.monotonic() - self.looked < _LOOK_AGAIN:
+            return
+        until = time.monotonic() + duration(self.options["wait"]).total_seconds()
+        told = False
+        while ill := [finding.text for finding in self.ready(list(items)) if finding.blocks]:
+            if not told:
+                self.progress.say(f"paused: {' '.join(ill)}")
+                self.journal.record(self.run_id, [("", "paused", {"because": " ".join(ill)})])
+                told = True
+            if time.monotonic() >= until:
+                raise _Stop(f"the target is not well: {' '.join(ill)}")
+            self.interrupted.wait(max(1.0, self.options["poll"]))
+            self._asked_to_stop()
+        if told:
+            self.progress.say("the target is well again: going on")
+        self.looked = time.monotonic()
+
+    def _asked_to_stop(self) -> None:
+        if self.interrupted.is_set():
+            raise _Stop("interrupted by Ctrl-C")
+        if self.journal.has(self.run_id, "cancel"):
+            raise _Stop("cancelled")
+
+    def rest(self, seconds: float, because: str) -> None:
+        """Waits; wakes up for a Ctrl-C and for a cancel."""
+        if seconds > 0 and self.interrupted.wait(seconds):
+            raise _Stop(f"interrupted by Ctrl-C{because}")
+
+    def send(self, batch: list[Item], counts: Counter[str]) -> dict[str, str]:
+        """Claim and journal `sending`, call the hand, journal each answer. Gives what was sent."""
+        taken = self.journal.claim(self.run_id, self.source, batch, self.fleeting)
+        counts["skipped"] += len(taken)
+        open_ = {item.failure_id: item for item in batch if item.failure_id not in taken}
+        sent: dict[str, str] = {}
+        if not open_:
+            return sent
+        self._pace(len(open_))
+        try:
+            for receipt in self.hand.send(self.action, list(open_.values()), self.run_id):
+                open_.pop(receipt.failure_id)
+                detail = {"sent_id": receipt.sent_id, "detail": receipt.detail}
+                event = (receipt.failure_id, str(receipt.state), detail)
+                self.journal.record(self.run_id, [event], self.frees)
+                counts[str(receipt.state)] += 1
+                if receipt.state == State.SENT:
+                    sent[receipt.failure_id] = receipt.sent_id
+        finally:  # no answer: they stay `sending`, which means uncertain
+            counts["uncertain"] += len(open_)
+        if counts["uncertain"]:
+            raise _Stop(
+                f"{counts['uncertain']} items are uncertain; dlq.settle asks what became of them"
+            )
+        return sent
+
+    def _pace(self, count: int) -> None:
+        """Wait until the rate allows `count` more."""
+        self.rest(self.next_at - time.monotonic(), "")
+        self.next_at = max(self.next_at, time.monotonic()) + count * self.pause
+
+
+class _Stage:
+    """One stage: sent in order and in step with its outcomes, then held at the gate."""
+
+    def __init__(self, run: Execution, name: str, items: list[Item], last: bool) -> None:
+        self.run, self.name, self.items, self.last = run, name, items, last
+        self.options = run.options
+        self.counts: Counter[str] = Counter()
+        self.tally: Counter[str] = Counter()  # final outcomes
+        self.same: Counter[str] = Counter()  # fingerprint -> how many came back with it
+        self.mended: set[str] = set()  # fingerprints of which one succeeded
+        self.waiting: dict[str, str] = {}  # failure_id -> sent_id, whose outcome is open
+        self.of = {item.failure_id: item for item in items}
+        self.began = time.monotonic()
+        keyed = any(item.key for item in items)
+        self.measured = run.action == "replay" and (self.options["gate"] is not None or keyed)
+
+    def go(self) -> None:
+        todo = deque(self.items)
+        # A slow rate makes small batches, so that a stop, a breaker or a crash concerns few items.
+        pause = self.run.pause
+        size = max(1, min(BATCH, round(2 / pause))) if pause else BATCH
+        while todo:
+            self.run.may_go_on(todo)
+            if batch := self._next(todo, size):
+                self.waiting |= self.run.send(batch, self.counts)
+                self._look()
+            else:
+                self._wait_for_one()
+            self._show(len(todo))
+        self._gate()
+
+    def _next(self, todo: deque[Item], size: int) -> list[Item]:
+        """The next items in order; of one key only one, and none while an earlier one has no outcome."""
+        busy = {self.of[failure_id].key for failure_id in self.waiting} - {""}
+        batch: list[Item] = []
+        later: list[Item] = []
+        while todo and len(batch) < size:
+            item = todo.popleft()
+            if item.key and item.key in busy:
+                later.append(item)
+            else:
+                batch.append(item)
+                if item.key:
+                    busy.add(item.key)
+        todo.extendleft(reversed(later))
+        return batch
+
+    def _wait_for_one(self) -> None:
+        """Every item that is left waits for an earlier one of its key."""
+        until = time.monotonic() + duration(self.options["wait"]).total_seconds()
+        open_ = len(self.waiting)
+        while len(self.waiting) == open_:
+            if time.monotonic() >= until:
+                raise _Stop(
+                    f"{open_} items have no outcome after {self.options['wait']}, and others wait for"
+                    " them (per_key)"
+                )
+            self.run.rest(self.options["poll"], " while waiting for outcomes")
+            self._look()
+
+    def _look(self) -> None:
+        """Ask for outcomes of what is waiting; what is final moves from `waiting` to `tally`."""
+        if not self.measured:
+            return
+        run = self.run
+        found = measure(run.hand, run.journal, run.run_id, self.waiting, run.began)
+        for failure_id, (outcome, came_back_as) in found.items():
+            if outcome not in FINAL:
+                continue
+            self.waiting.pop(failure_id)
+            self.tally[outcome] += 1
+            mine = self.of[failure_id].fingerprint
+            if outcome == Outcome.SUCCEEDED:
+                self.mended.add(mine)
+            elif came_back_as and came_back_as == mine:
+                self.same[mine] += 1
+        self._break_if_failing()
+
+    def _break_if_failing(self) -> None:
+        again, good = self.tally[Outcome.FAILED_AGAIN], self.tally[Outcome.SUCCEEDED]
+        known = again + good
+        told = f"breaker in {self.name}: {again} of {known} failed again"
+        hint = "Find out why before dlq.resume, which starts with a single one"
+        if known >= self.options["min_sample"] and again / known > self.options["breaker"]:
+            same = sum(self.same.values())
+            raise _Stop(
+                f"{told}{f', {same} with the same error as before' if same else ''}. {hint}"
+            )
+        most = self.options["same"]
+        for mine, count in self.same.items():
+            if most is not None and count >= most and mine not in self.mended:
+                raise _Stop(
+                    f"{told}: {count} of group {mine} came back with the same error, and none of it"
+                    f" succeeded. {hint}"
+                )
+
+    def _gate(self) -> None:
+        """Wait for the stage's outcomes; go on only when enough succeeded."""
+        gate, run = self.options["gate"], self.run
+        if gate is None or run.action != "replay":
+            unmeasured = "; outcomes not measured (gate=None)" if run.action == "replay" else ""
+            run.progress.say(f"{self.name}: {_words(self.counts)}{unmeasured}")
+            return
+        until = time.monotonic() + duration(self.options["wait"]).total_seconds()
+        while self.waiting and time.monotonic() < until:
+            self._look()
+            self._show(0)
+            if self.waiting:
+                run.rest(self.options["poll"], " while waiting for outcomes")
+                if run.journal.has(run.run_id, "cancel"):
+                    raise _Stop("cancelled")
+        good = self.tally[Outcome.SUCCEEDED]
+        known = good + self.tally[Outcome.FAILED_AGAIN]
+        share = good / known if known else 0.0
+        told = f"{self.name}: {_words(self.counts)}; {good} of {known} succeeded"
+        if self.waiting:
+            told += f", {len(self.waiting)} have no outcome after {self.options['wait']}"
+        nothing_sent = not known and not self.waiting
+        opens = nothing_sent or (not self.waiting and share >= gate)
+        facts = {"stage": self.name, "open": opens, "waiting": len(self.waiting), **self.tally}
+        run.journal.record(run.run_id, [("", "gate", facts)])
+        run.progress.say(f"{told} ({'the gate opens' if opens else f'the gate needs {gate:.0%}'})")
+        if not opens and not self.last:
+            raise _Stop(f"gate after {told}; it opens at {gate:.0%}")
+        if not opens:
+            raise _Stop(f"the last {told}; expected {gate:.0%}")
+
+    def _show(self, todo: int) -> None:
+        done = len(self.items) - todo
+        spent = time.monotonic() - self.began
+        left = spent / done * todo if done and todo else None
+        if left is not None and self.run.pause:
+            left = max(left, todo * self.run.pause)
+        counts = {"planned": len(self.items), **self.counts, "waiting": len(self.waiting)}
+        counts |= {str(outcome): self.tally[outcome] for outcome in FINAL}
+        self.run.progress.stage(self.name, counts, left)
+
+
+def cut(items: list[Item], stages: Stages) -> list[list[Item]]:
+    """Items in stages; what the sizes do not cover is not sent.
+
+    >>> [len(stage) for stage in cut([None] * 100, (10, 50, None))]
+    [10, 50, 40]
+    """
+    parts, start = [], 0
+    for size in stages:
+        end = len(items) if size is None else start + size
+        if stage := items[start:end]:
+            parts.append(stage)
+        start = end
+    return parts
+
+
+def _words(counts: Counter[str]) -> str:
+    return (
+        ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in counts.items() if n)
+        or "none sent"
+    )
