@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tests.services import missing
+from tests.services import Services, missing
 
 HERE = Path(__file__).parent / "bullmq"
 
@@ -181,9 +181,15 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def peer() -> Iterator[Peer]:
-    """Node with both BullMQs."""
+@pytest.fixture
+def peer(services: Services) -> Peer:
+    """Node with both BullMQs, one for the whole session."""
+    return services.get("bullmq", running_peer)
+
+
+@contextmanager
+def running_peer() -> Iterator[Peer]:
+    """A Node process that ends afterwards."""
     running = Peer()
     try:
         yield running

@@ -20,7 +20,7 @@ def loaded(bull, **selection):
     return dlq.load(connect(bull.url), since=None, **selection)
 
 
-def items(failures):
+def items(failures, **more):
     return [
         Item(
             failure_id=row.failure_id,
@@ -29,15 +29,28 @@ def items(failures):
             queue=str(row.queue),
             content_hash=content_hash(row.task_id, row.task_name, row.queue, row.args, row.kwargs),
             generation=1,
+            **more,
         )
         for row in failures.itertuples()
     ]
 
 
-def sent(bull, failures=None, *, action="replay", options="", run_id="run-1"):
+def sent(bull, failures=None, *, action="replay", options="", run_id="run-1", **more):
     failures = loaded(bull) if failures is None else failures
     with connect_hand(bull.url + options) as hand:
-        return {r.failure_id: r for r in hand.send(action, items(failures), run_id)}
+        return {r.failure_id: r for r in hand.send(action, items(failures, **more), run_id)}
+
+
+def queue_item(queue="default", at="2026-11-22T07:00:00+00:00"):
+    """A queue as a plan for pause or unpause names it."""
+    return Item(failure_id=f"{queue}@{at}", task_id="", task_name="", queue=queue, content_hash="",
+                generation=1)  # fmt: skip
+
+
+def set_queue(hand, action, run_id, **what):
+    """Pause or unpause a queue; the receipt."""
+    [receipt] = hand.send(action, [queue_item(**what)], run_id)
+    return receipt
 
 
 def test_a_failed_job_goes_back_and_runs_once(bull):

@@ -21,7 +21,7 @@ from dlqanalysis.model import Outcome, State
 from dlqanalysis.sources import connect, connect_hand
 from dlqanalysis.sources.bullmq import raw
 from tests.bull import bull, bull5, bull6, content, peer, wait_for
-from tests.test_bullmq import QUICK, items, loaded, sent
+from tests.test_bullmq import QUICK, items, loaded, queue_item, sent, set_queue
 
 __all__ = ["bull", "bull5", "bull6", "peer"]  # fixtures
 
@@ -50,7 +50,7 @@ def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
         run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     noise = produced()
     wait_for(lambda: len(bull.peer.ran) >= 70 + noise)
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert run.finished and run.summary.iloc[0][["sent", "succeeded"]].tolist() == [70, 70]
     ran = bull.runs()
     assert {one: ran.get(one, 0) for one in wanted} == dict.fromkeys(wanted, 1)
@@ -83,7 +83,7 @@ def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal):
     out, err = last.communicate(timeout=60)
     assert last.returncode == 0, err
     wait_for(lambda: len(bull5.peer.ran) >= 60)
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert bull5.runs() == Counter(wanted)
     summary = json.loads(out.splitlines()[-1])[0]
     assert summary["sent"] == summary["planned"] == 60 and summary["uncertain"] == 0
@@ -100,7 +100,7 @@ def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path):
     done = [process.communicate(timeout=60) for process in operators]
     assert [process.returncode for process in operators] == [0, 0], done
     wait_for(lambda: len(bull6.peer.ran) >= 60)
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert bull6.runs() == Counter(wanted)
     rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
     assert sum(row["sent"] for row in rows) == 60
@@ -249,13 +249,21 @@ def test_quarantine_takes_a_job_away_and_brings_it_back_whole(bull):
     with connect_hand(bull.url) as hand:
         [verdict] = hand.outcomes({mine["failure_id"].iloc[0]: ""}, datetime.now(UTC))
         assert (verdict.outcome, verdict.detail) == (Outcome.SUCCEEDED, "it is in quarantine")
-        [back] = hand.restore(list(mine["failure_id"]))
-        [again] = hand.restore(list(mine["failure_id"]))
-    assert (back.state, again.state) == (State.SENT, State.SKIPPED)
+        [theirs] = hand.send("restore", items(mine, undoes="run-0"), "run-2")
+        assert (theirs.state, theirs.detail.partition(" at ")[0]) == (
+            State.SKIPPED, "run run-1 did something else with it (quarantine",
+        )  # fmt: skip
+        [back] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
+        [again] = hand.send("restore", items(mine, undoes="run-1"), "run-3")
+        [same] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
+        assert [r.state for r in hand.settle(items(mine), "run-2")] == [State.SENT]
+        assert [r.state for r in hand.settle(items(mine), "run-1")] == [State.SKIPPED]
+    assert (back.state, again.state, same.state) == (State.SENT, State.SKIPPED, State.SENT)
+    assert again.detail == "it is not in quarantine"
     assert content(bull.redis, bull.key(f"{one}*")) == before and len(before) == 2
     assert not bull.redis.keys(f"dlqanalysis:{bull.prefix}:*quarantine*")
     assert loaded(bull)["failure_id"].tolist() == failures["failure_id"].tolist()
-    assert {r.state for r in sent(bull, run_id="run-2").values()} == {State.SENT}
+    assert {r.state for r in sent(bull, run_id="run-4").values()} == {State.SENT}
     bull.work()
     wait_for(lambda: bull.runs() == Counter([one, two]))
 
@@ -295,7 +303,7 @@ def test_a_dangling_id_can_be_purged_and_a_corrupt_job_quarantined(bull6):
     [aside] = sent(bull6, by_id[corrupt], action="quarantine").values()
     assert (purged.state, aside.state) == (State.SENT, State.SENT), (purged, aside)
     assert bull6.failed() == [good]
-    with pytest.raises(RunError, match="can replay, quarantine, archive, purge, not drain"):
+    with pytest.raises(RunError, match="purge, pause, unpause, not drain"):
         sent(bull6, action="drain")
 
 
@@ -312,7 +320,7 @@ def test_a_queue_rests_while_jobs_go_back(bull):
     assert not bull.redis.exists(bull.key("paused"))
     bull.work()
     wait_for(lambda: len(bull.peer.ran) == 5)
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert bull.runs() == Counter([*ids, *waiting])
 
 
@@ -321,17 +329,17 @@ def test_a_pause_that_cannot_be_ended_is_told(bull6):
     failures = loaded(bull6)
     found = []
     with (
-        proxy(f"{bull6.url}&pause=yes", swallows=b"resume") as (url, _),
+        proxy(f"{bull6.url}&pause=yes", swallows=b"unpause") as (url, _),
         connect_hand(url) as hand,
-        pytest.raises(RunError, match=r"Queue default is STILL PAUSED.*hand\.resume"),
+        pytest.raises(RunError, match=r"Queue default is STILL PAUSED.*Unpause it"),
     ):
         found.extend(hand.send("replay", items(failures), "run-1"))
     assert [r.state for r in found] == [State.SENT] * 2
     assert bull6.redis.hexists(bull6.key("meta"), "paused")
     with connect_hand(bull6.url) as hand:
-        assert "is paused since run run-1, which did not resume it" in told(hand, bull6, failures)
+        assert "is paused by run run-1. Unpause it" in told(hand, bull6, failures)
         assert [r.state for r in hand.settle(items(failures), "run-1")] == [State.SENT] * 2
-        hand.resume("default")
+        assert set_queue(hand, "unpause", "run-2").state == State.SENT
     bull6.work()
     wait_for(lambda: bull6.runs() == Counter(ids))
 
@@ -341,34 +349,61 @@ def test_a_pause_of_somebody_else_stays_and_ours_is_told_when_it_stays(bull):
     waiting = bull.add({}, {})
     with connect_hand(bull.url) as hand:
         bull.ask("pause")
-        assert hand.pause("default") is False
+        was = set_queue(hand, "pause", "r-1")
+        assert (was.state, was.detail) == (State.SKIPPED, "it was paused already")
         sent(bull, loaded(bull).head(1), options="&pause=yes")
         assert bull.redis.hexists(bull.key("meta"), "paused")
         assert "is paused: what goes back waits" in told(hand, bull)
-        assert hand.resume("default") is True and hand.resume("default") is False
-        assert hand.pause("default", "run r-7") is True
-        assert "is paused since run r-7, which did not resume it" in told(hand, bull)
+        assert set_queue(hand, "unpause", "r-2").state == State.SENT
+        assert set_queue(hand, "unpause", "r-3").detail == "it was not paused"
+        assert set_queue(hand, "pause", "r-7").state == State.SENT
+        assert "is paused by run r-7. Unpause it" in told(hand, bull)
         more = bull.add({})  # a producer goes on meanwhile
         sent(bull, run_id="run-2")
     bull.ask("resume")  # by the library itself
     bull.work()
     wait_for(lambda: len(bull.peer.ran) == 5)
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert bull.runs() == Counter([*ids, *waiting, *more])
 
 
-def test_many_waiting_jobs_survive_a_pause(bull):
-    [one] = bull.fail({})
-    bull.add(*({"data": {"n": n}} for n in range(2500)))
-    with connect_hand(bull.url) as hand:
-        assert hand.pause("default") is True
-        assert bull.redis.llen(bull.key("wait")) == 0
-        bull.redis.lpush(bull.key("wait"), "late")  # what a client of 6 does
-        order = bull.redis.lrange(bull.key("paused"), 0, -1)
-        assert hand.resume("default") is True
-    assert bull.redis.lrange(bull.key("wait"), 0, -1) == [b"late", *order]
-    assert not bull.redis.exists(bull.key("paused")) and bull.failed() == [one]
-    bull.redis.delete(bull.key("wait"))
+def test_a_pause_is_noted_and_done_once(bull6):
+    """A lost answer is asked for again: the ledger has it, so it is `sent`, not `it was paused already`."""
+    bull6.fail({})
+    with proxy(bull6.url, losing=1) as (url, lost), connect_hand(url) as hand:
+        assert set_queue(hand, "pause", "r-1").state == State.SENT and lost == [1]
+    with connect_hand(bull6.url) as hand:
+        assert [r.state for r in hand.settle([queue_item()], "r-1")] == [State.SENT]
+        assert [r.state for r in hand.settle([queue_item()], "r-2")] == [State.SKIPPED]
+        assert [r.state for r in hand.settle([queue_item(at="2026-11-22T08:00:00Z")], "r-1")] == [
+            State.NOT_REACHED
+        ]
+        kept = hand.snapshot([queue_item().failure_id])
+        assert kept.loc[0, ["queue", "job", "kind"]].tolist() == ["default", "meta", "hash"]
+        assert raw.decode(kept.loc[0, "raw"])[b"paused"] == b"1"
+        nowhere = set_queue(hand, "pause", "r-3", queue="nowhere")
+        assert (nowhere.state, "no such queue" in nowhere.detail) == (State.REFUSED, True)
+        assert not bull6.redis.exists(bull6.key("meta", "nowhere"))
+        assert set_queue(hand, "unpause", "r-4").state == State.SENT
+    assert not bull6.redis.hexists(bull6.key("meta"), "paused")
+
+
+@pytest.mark.parametrize(("paused", "late"), [(12_001, 3), (3, 12_001)])
+def test_many_waiting_jobs_survive_a_pause(bull6, paused, late):
+    """Both lists become one in one step, whichever is longer: 5's own resume in between would drop one."""
+    bull6.fail({})
+    key, ids = bull6.key, [f"p{n}" for n in range(paused)]
+    bull6.redis.lpush(key("wait"), *ids)
+    with connect_hand(bull6.url) as hand:
+        assert set_queue(hand, "pause", "r-1").state == State.SENT
+        assert bull6.redis.llen(key("wait")) == 0
+        assert bull6.redis.llen(key("paused")) == paused
+        more = [f"w{n}" for n in range(late)]
+        bull6.redis.lpush(key("wait"), *more)  # what a client of 6 does
+        assert set_queue(hand, "unpause", "r-2").state == State.SENT
+    assert not bull6.redis.exists(key("paused"))
+    line = [one.decode() for one in bull6.redis.lrange(key("wait"), 0, -1)]
+    assert line[::-1] == [*ids, *more]  # the oldest is at the right end, where workers take
 
 
 def told(hand, bull, failures=None):

@@ -72,6 +72,6 @@ def test_each_system_says_what_it_can(module):
 def test_capabilities_are_a_table_with_a_reason_each(monkeypatch):
     monkeypatch.setenv("DLQ_JOBS_URL", "bullmq+redis://127.0.0.1:1/0")
     table = dlq.capabilities("jobs").set_index("capability")
-    assert table.loc["replay", "can"] and not table.loc["undo", "can"]
+    assert table.loc["replay", "can"] and not table.loc["revoke", "can"]
     assert (table["how"].str.len() > 10).all()
     assert not dlq.capabilities("x/y.csv").set_index("capability").loc["replay", "can"]

@@ -12,14 +12,21 @@ __all__ = ["BullHand", "BullSource", "open_hand", "open_source"]
 CAN = {
     "read": "the failed set of each queue with scores, jobs as bytes, in pages",
     "replay": "one script a job: checks all, then moves; priority, lifo and parents kept",
+    "repair": "other bytes as the job's data, in the step that replays it, if nobody changed them",
+    "undo": "while no worker has taken the job: out of the line, into failed, as it was",
     "quarantine": "out of BullMQ's sight, whole",
+    "restore": "from quarantine into failed, with logs and score",
     "archive": "removed after the run's snapshot",
     "purge": "removed after the run's snapshot",
     "pause": "workers take no new job of a queue",
-    "outcome": "from the job, the completed and failed sets",
+    "unpause": "workers go on with all that waits",
+    "outcome": "from the job, the completed and failed sets, and BullMQ's events",
     "settle": "from a ledger beside BullMQ's keys",
+    "monitor": "depths, workers by CLIENT LIST, active and stalled jobs, Redis itself",
 }
-CANNOT = {"undo": "a worker may have begun a replayed job at once; pause the queue first"}
+CANNOT = {
+    "revoke": "BullMQ cannot stop a job that a worker runs; pause the queue, or undo its replay",
+}
 
 
 def open_source(url: str, name: str = "bullmq") -> BullSource:

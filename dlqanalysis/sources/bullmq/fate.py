@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 _AT_ONCE = 200
 _EVENTS, _EVENT_PAGES = 1000, 20  # BullMQ keeps about ten thousand
 _ENDS = {
-    b"completed": (Outcome.SUCCEEDED, "completed"),
+    b"completed": (Outcome.SUCCEEDED, "completed, and removed as removeOnComplete says"),
     b"failed": (Outcome.FAILED_AGAIN, "it failed again, and BullMQ has removed it (removeOnFail)"),
     b"removed": (Outcome.UNKNOWN, "somebody removed it"),
 }
+# a drained queue leaves the same nothing as removeOnComplete: only the event tells success
+_GONE = (Outcome.UNKNOWN, "its job is gone, and BullMQ's events do not say that it completed")
 _OTHER = {"quarantine": "it is in quarantine", "archive": "archived", "purge": "purged"}
 
 
@@ -31,17 +33,19 @@ def told(token: str) -> tuple[str, str, str]:
     return action, run, f"{when:%Y-%m-%d %H:%M:%S}Z" if when else "?"
 
 
-def ledger(client: "redis.Redis", prefix: bytes, ones: Sequence[Failure]) -> dict[Failure, str]:
+Place = tuple[bytes, bytes]  #: a queue, and what its ledger calls the thing
+
+
+def ledger(client: "redis.Redis", prefix: bytes, places: Sequence[Place]) -> dict[Place, str]:
     """What the ledger has of each, where it has any."""
     found = {}
     months = scripts.months()
-    for start in range(0, len(ones), _AT_ONCE):
-        part = ones[start : start + _AT_ONCE]
+    for start in range(0, len(places), _AT_ONCE):
+        part = places[start : start + _AT_ONCE]
         asking = client.pipeline(transaction=False)
-        for one in part:
-            keys = Keys(prefix, one.queue)
+        for queue, field in part:
             for month in months:
-                asking.execute_command("HGET", keys.ledger(month), one.job + b"\x1f" + one.score)
+                asking.execute_command("HGET", Keys(prefix, queue).ledger(month), field)
         answers = asking.execute()
         for one, now, before in zip(part, answers[::2], answers[1::2], strict=True):
             if token := now or before:
@@ -55,7 +59,7 @@ def outcomes(
     """failure_id -> outcome and what it was seen by."""
     found: dict[str, tuple[Outcome, str]] = {}
     gone: dict[bytes, dict[bytes, str]] = {}
-    notes = ledger(client, prefix, list(failures.values()))
+    notes = ledger(client, prefix, [(one.queue, one.field) for one in failures.values()])
     ids = list(failures)
     for start in range(0, len(ids), _AT_ONCE):
         part = ids[start : start + _AT_ONCE]
@@ -70,7 +74,7 @@ def outcomes(
         for n, text in enumerate(part):
             one = failures[text]
             failed, completed, there = answers[3 * n : 3 * n + 3]
-            action = told(notes.get(one, ""))[0]
+            action = told(notes.get((one.queue, one.field), ""))[0]
             if action in _OTHER:
                 found[text] = Outcome.SUCCEEDED, _OTHER[action]
             elif failed is not None and float(failed) == float(one.score):
@@ -86,8 +90,7 @@ def outcomes(
     for queue, names in gone.items():
         ends = _ends(client, Keys(prefix, queue)(b"events"), names.keys(), since)
         for job, text in names.items():
-            usual = Outcome.SUCCEEDED, "its job is gone, as removeOnComplete leaves it"
-            found[text] = _ENDS[ends[job]] if job in ends else usual
+            found[text] = _ENDS[ends[job]] if job in ends else _GONE
     return found
 
 

@@ -1,20 +1,18 @@
-"""The hand of BullMQ: replays failed jobs, sets them aside or removes them, each in one checked step.
+"""The hand of BullMQ: each item in one checked step of Redis, which happens whole or not at all.
 
 | action | does |
 |---|---|
-| replay | back to its queue: same job, same bytes, its priority, lifo and parent kept |
+| replay | back to its queue: same job, same bytes (or an item's `payload` as its data), priority, lifo and parent kept |
+| undo | a replay is taken back while no worker has taken the job |
 | quarantine | out of BullMQ's sight, whole; `restore` brings it back |
 | archive, purge | removed; the run's snapshot has it whole |
+| pause, unpause | workers take nothing more from a queue (an item's `queue`), or go on |
 
 Membership in `failed`, at the score that was read, decides: nothing is done twice, whoever else acts. A
 ledger outside of BullMQ's keys tells afterwards what was done, by which run, for two months.
 """
 
-import hashlib
-import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +20,30 @@ import pandas as pd
 import pyarrow as pa
 
 from dlqanalysis.errors import DLQError, RunError
-from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Finding, Item, Receipt, State, Verdict
-from dlqanalysis.sources.bullmq import fate, jobs, pausing, preflight, raw, scripts
+from dlqanalysis.sources.bullmq import calls, fate, jobs, look, pausing, preflight, raw, scripts
 from dlqanalysis.sources.bullmq.address import Address
-from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown, task_id
+from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, named, place, queue_of, shown
+from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.source import fetch, foreign
 
 if TYPE_CHECKING:
     import redis
 
-ACTIONS = ("replay", "quarantine", "archive", "purge")
+QUEUES = ("pause", "unpause")
+ACTIONS = ("replay", "undo", "quarantine", "restore", "archive", "purge", *QUEUES)
 _AT_ONCE = 200
-_HASHED = ("task_id", "task_name", "queue", "args", "kwargs")
-_SEALED = ("name", "data", "opts", "priority", "parentKey")  # what the script compares
-_READ = (*jobs.FIELDS, "parentKey", "parent")
 _BESIDE = (b"logs", b"dependencies", b"processed", b"failed", b"unsuccessful")
-Fields = dict[str, bytes | None]
 
 
 class BullHand:
     """Acts on failed jobs of one prefix in one Redis database."""
 
-    capabilities = frozenset({*ACTIONS, "outcome", "settle", "pause"})
+    capabilities = frozenset({*ACTIONS, "outcome", "settle", "repair"})
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._client: redis.Redis | None = None
+        self.link = Link(address, writes=True)
 
     def __repr__(self) -> str:
         return f"BullHand({self.name})"
@@ -58,28 +53,25 @@ class BullHand:
         """The same as the source's."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for; it never sends a command again by itself."""
-        if self._client is None:
-            self._client = self.address.connect(writes=True)
-        return self._client
-
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """Queues, workers, pauses, and what these jobs themselves give to think."""
-        with self._clear():
-            return preflight.findings(self.client, self.address, items)
+        with self.link.clear() as client:
+            return preflight.findings(client, self.address, items)
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
-        """failure_id, queue, job, score, kind, raw (the hash) and beside (logs and children, as DUMP), whole."""
-        failures = [failure(text) for text in failure_ids]
-        with self._clear():
-            whole = fetch(self.client, [self._keys(one)(one.job) for one in failures])
-            beside = self._beside(failures)
+        """failure_id, queue, job, score, kind, raw (the hash) and beside (logs and children, as DUMP), whole.
+
+        For the id of a queue, its `meta`.
+        """
+        failures = [place(text) for text in failure_ids]
+        names = [self._keys(one)(one.job) for one in failures]
+        with self.link.clear() as client:
+            whole = fetch(client, names)
+            beside = self._beside(client, failures)
             bodies = [
                 raw.encode(hash_) if kind == "hash" else None if kind == "none"
-                else foreign(self.client, self._keys(one)(one.job), kind)
-                for one, (hash_, kind) in zip(failures, whole, strict=True)
+                else foreign(client, name, kind)
+                for name, (hash_, kind) in zip(names, whole, strict=True)
             ]  # fmt: skip
         frame = pd.DataFrame(
             {
@@ -101,72 +93,38 @@ class BullHand:
         if action not in ACTIONS:
             raise RunError(f"{self.name} can {', '.join(ACTIONS)}, not {action}.")
         for start in range(0, len(items), _AT_ONCE):
-            receipts, trouble = self._send(action, items[start : start + _AT_ONCE], run_id)
+            part = items[start : start + _AT_ONCE]
+            if action in QUEUES:
+                receipts, trouble = self._send_queues(action, part, run_id), None
+            else:
+                receipts, trouble = self._send(action, part, run_id)
             yield from receipts
             if trouble:
                 raise trouble
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """From the ledger: sent when it has the item, else it never happened."""
-        failures = {item.failure_id: failure(item.failure_id) for item in items}
-        with self._clear():
-            known = fate.ledger(self.client, self._prefix, list(failures.values()))
+        places = {item.failure_id: _noted_at(item) for item in items}
+        with self.link.clear() as client:
+            known = fate.ledger(client, self._prefix, list(places.values()))
         for item in items:
-            if told := known.get(failures[item.failure_id]):
-                yield _noted(item, told, run_id)
+            if told := known.get(places[item.failure_id]):
+                yield calls.noted(item, told, run_id)
             else:
-                yield _receipt(item, State.NOT_REACHED, "the ledger does not have it")
+                yield calls.receipt(item, State.NOT_REACHED, "the ledger does not have it")
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
-        """failed_again when it is in `failed` with another score; succeeded when completed or gone; else pending."""
-        with self._clear():
-            found = fate.outcomes(
-                self.client, self._prefix, {text: failure(text) for text in items}, since
-            )
+        """failed_again when it is in `failed` with another score, succeeded when it completed, pending while it
+        waits or runs; unknown when it is gone and no event tells why."""
+        failures = {text: failure(text) for text in items}
+        with self.link.clear() as client:
+            found = fate.outcomes(client, self._prefix, failures, since)
         for failure_id, (outcome, detail) in found.items():
             yield Verdict(failure_id=failure_id, outcome=outcome, detail=detail)
 
-    def pause(self, queue: str, why: str = "by hand") -> bool:
-        """Workers take no new job of a queue. False when it was paused already."""
-        with self._clear():
-            return pausing.pause(self.client, self._queue(queue), f"{why}|{_now()}")
-
-    def resume(self, queue: str) -> bool:
-        """Workers go on with all that waits in a queue. False when it was not paused."""
-        with self._clear():
-            return pausing.resume(self.client, self._queue(queue))
-
-    def restore(self, failure_ids: Sequence[str]) -> list[Receipt]:
-        """Brings jobs back from quarantine into `failed`, as they were; sent, or skipped with the reason."""
-        failures = [failure(text) for text in failure_ids]
-        now, before = scripts.months()
-        calls: list[scripts.Call] = []
-        for one in failures:
-            keys = self._keys(one)
-            names = [
-                keys(one.job), keys(b"failed"), keys.quarantine, keys.set_aside(one.job),
-                keys.ledger(now), keys.ledger(before),
-            ]  # fmt: skip
-            calls.append(("restore", names, [one.job, one.score, _field(one)]))
-        with self._clear():
-            answers = scripts.run(self.client, calls) if calls else []
-        found = []
-        for failure_id, answer in zip(failure_ids, answers, strict=True):
-            if isinstance(answer, Exception):
-                raise self.address.trouble(answer)
-            code, told = answer
-            state = State.SENT if code == 1 else State.SKIPPED
-            detail = {1: "", 0: "it is not in quarantine"}.get(
-                code, f"the key {shown(told or b'')} is in the way"
-            )
-            found.append(Receipt(failure_id=failure_id, state=state, detail=detail))
-        return found
-
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.link.close()
 
     def __enter__(self) -> "BullHand":
         return self
@@ -181,18 +139,13 @@ class BullHand:
     def _keys(self, one: Failure) -> Keys:
         return Keys(self._prefix, one.queue)
 
-    def _queue(self, name: str) -> Keys:
-        return Keys(self._prefix, name.encode())
-
-    @contextmanager
-    def _clear(self) -> Iterator[None]:
-        """What goes wrong with Redis comes out as one clear sentence."""
-        import redis
-
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
+    def _send_queues(self, action: str, items: Sequence[Item], run_id: str) -> list[Receipt]:
+        """Queues are paused or unpaused, each in one step."""
+        asked = [calls.of_queue(action, self._prefix, item, run_id) for item in items]
+        return [
+            calls.judged(action, self.address, item, answer, run_id)
+            for item, answer in zip(items, self._run(asked), strict=True)
+        ]
 
     def _send(
         self, action: str, items: Sequence[Item], run_id: str
@@ -200,138 +153,113 @@ class BullHand:
         """Look at all, then act on all that are as planned. Receipts in the order of the items, and what
         has to be told after them."""
         failures = {item.failure_id: failure(item.failure_id) for item in items}
-        with self._clear():
-            fields = self._look(list(failures.values()))
-        contents = _contents(failures, fields)
-        receipts: dict[str, Receipt] = {}
-        calls: dict[str, scripts.Call] = {}
+        with self.link.clear() as client:
+            fields = look.look(client, self._prefix, list(failures.values()))
+        fits = self._as_planned(action, items, failures, fields)
+        asked = {
+            item.failure_id: calls.of_job(
+                action,
+                self.address,
+                item,
+                one := failures[item.failure_id],
+                fields[one] or {},
+                run_id,
+            )
+            for item in items
+            if item.failure_id not in fits
+        }
+        queues = {failures[failure_id].queue for failure_id in asked}
+        answers, rested, trouble = self._act(action, queues, list(asked.values()), run_id)
+        by_id = dict(zip(asked, answers, strict=True))
+        receipts = [
+            fits[item.failure_id]
+            if item.failure_id in fits
+            else calls.judged(
+                action, self.address, item, by_id[item.failure_id], run_id,
+                failures[item.failure_id].queue in rested,
+            )
+            for item in items
+        ]  # fmt: skip
+        return receipts, trouble
+
+    def _as_planned(
+        self,
+        action: str,
+        items: Sequence[Item],
+        failures: Mapping[str, Failure],
+        fields: Mapping[Failure, look.Fields | None],
+    ) -> dict[str, Receipt]:
+        """Receipts of the items that are left alone, since they are not as they were read."""
+        if action in ("undo", "restore"):
+            return {}  # the ledger and the scripts know what these were
+        found: dict[str, Receipt] = {}
+        contents = look.contents(fields)
+        repaired = {
+            failures[item.failure_id]: {**have, "data": item.payload}
+            for item in items
+            if item.payload is not None and (have := fields[failures[item.failure_id]]) is not None
+        }
+        runs = {one: good for one, (_, good) in (contents | look.contents(repaired)).items()}
         for item in items:
-            one, have = failures[item.failure_id], fields[failures[item.failure_id]]
-            now, whole = contents.get(item.failure_id, ("", False))
+            one = failures[item.failure_id]
+            have = fields[one]
             if have is None:
                 why = "its key is no job: look at it with TYPE"
-                receipts[item.failure_id] = _receipt(item, State.REFUSED, why)
-            elif now != item.content_hash:
-                changed = "its content changed since it was read"
-                if not any(have.values()):
-                    changed = "its job is gone"
-                receipts[item.failure_id] = _receipt(item, State.SKIPPED, changed)
-            elif action == "replay" and not whole:
-                why = jobs.unreadable_reason(have)
-                receipts[item.failure_id] = _receipt(item, State.REFUSED, why)
-            else:
-                calls[item.failure_id] = self._call(action, one, have, run_id)
-        queues = {failures[failure_id].queue for failure_id in calls}
-        answers, rested, trouble = self._act(action, queues, list(calls.values()), run_id)
-        by_id = {item.failure_id: item for item in items}
-        for failure_id, answer in zip(calls, answers, strict=True):
-            mine = failures[failure_id].queue in rested
-            receipts[failure_id] = self._judged(by_id[failure_id], answer, run_id, mine)
-        return [receipts[item.failure_id] for item in items], trouble
+                found[item.failure_id] = calls.receipt(item, State.REFUSED, why)
+            elif contents[one][0] != item.content_hash:
+                why = (
+                    "its content changed since it was read"
+                    if any(have.values())
+                    else "its job is gone"
+                )
+                found[item.failure_id] = calls.receipt(item, State.SKIPPED, why)
+            elif action == "replay" and not runs[one]:
+                why = jobs.unreadable_reason(repaired.get(one, have))
+                found[item.failure_id] = calls.receipt(item, State.REFUSED, why)
+        return found
 
-    def _act(
-        self, action: str, queues: set[bytes], calls: list[scripts.Call], run_id: str
-    ) -> tuple[list[Any], set[bytes], DLQError | None]:
-        """The scripts' answers; with ?pause=yes the queues rest meanwhile: which did, and the trouble to tell
-        when one could not be resumed."""
+    def _run(self, asked: list[scripts.Call]) -> list[Any]:
+        """The scripts' answers; an answer that stays lost is its error."""
         import redis
 
-        paused: list[Keys] = []
+        try:
+            return scripts.run(self.link.client, asked) if asked else []
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            return [error] * len(asked)
+
+    def _act(
+        self, action: str, queues: set[bytes], asked: list[scripts.Call], run_id: str
+    ) -> tuple[list[Any], set[bytes], DLQError | None]:
+        """The scripts' answers; with ?pause=yes the queues rest meanwhile: which did, and the trouble to tell
+        when one could not go on."""
+        import redis
+
+        resting: dict[bytes, str] = {}
         trouble: DLQError | None = None
         try:
             if self.address.pause and action == "replay":
-                with self._clear():
+                with self.link.clear() as client:
                     for queue in sorted(queues):
-                        keys = Keys(self._prefix, queue)
-                        if pausing.pause(self.client, keys, f"run {run_id}|{_now()}"):
-                            paused.append(keys)
-            try:
-                answers = scripts.run(self.client, calls) if calls else []
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                answers = [error] * len(calls)
+                        if who := pausing.rest(client, Keys(self._prefix, queue), run_id):
+                            resting[queue] = who
+            answers = self._run(asked)
         finally:
-            for keys in paused:
+            for queue, who in resting.items():
                 try:
-                    pausing.resume(self.client, keys)
+                    pausing.go_on(self.link.client, Keys(self._prefix, queue), who)
                 except (redis.RedisError, DLQError) as error:
-                    name = shown(keys.queue)
                     trouble = RunError(
-                        f"Queue {name} is STILL PAUSED: it could not be resumed"
-                        f" ({type(error).__name__}). Call hand.resume('{name}')."
+                        f"Queue {shown(queue)} is STILL PAUSED: it could not be unpaused"
+                        f" ({type(error).__name__}). Unpause it: a plan with action='unpause' for it."
                     )
-        return answers, {keys.queue for keys in paused}, trouble
+        return answers, set(resting), trouble
 
-    def _look(self, failures: Sequence[Failure]) -> dict[Failure, Fields | None]:
-        """What each job says now; None where its key is no hash."""
-        import redis
-
-        asking = self.client.pipeline(transaction=False)
-        for one in failures:
-            asking.execute_command("HMGET", self._keys(one)(one.job), *_READ)
-        found: dict[Failure, Fields | None] = {}
-        for one, row in zip(failures, asking.execute(raise_on_error=False), strict=True):
-            if isinstance(row, Exception):
-                if not isinstance(row, redis.ResponseError) or "WRONGTYPE" not in str(row):
-                    raise row
-                found[one] = None
-            else:
-                found[one] = dict(zip(_READ, row, strict=True))
-        return found
-
-    def _call(self, action: str, one: Failure, have: Fields, run_id: str) -> scripts.Call:
-        keys = self._keys(one)
-        names = [keys(one.job), keys(b"failed"), *map(keys.ledger, scripts.months())]
-        names += [keys(b"meta"), keys(b"events")]
-        token = f"{action}|{run_id}|{_now()}"
-        arguments: list[Any] = [
-            one.job, one.score, token, _field(one), _seal(have), scripts.LEDGER_DAYS * 86400,
-        ]  # fmt: skip
-        if action != "replay":
-            aside = keys.set_aside(one.job) if action == "quarantine" else b""
-            return "remove", [*names, keys.quarantine], [*arguments, aside, have["deid"] or b""]
-        places = (b"wait", b"paused", b"active", b"marker", b"prioritized", b"pc")
-        push = "RPUSH" if jobs.lifo(have["opts"]) else "LPUSH"
-        anew = int(self.address.reset_attempts)
-        names += [keys(place) for place in places]
-        return "replay", names, [*arguments, anew, push, *_parent(have)]
-
-    def _judged(self, item: Item, answer: Any, run_id: str, rested: bool) -> Receipt:
-        """A receipt for a script's answer. A queue that rested meanwhile is going on again."""
-        import redis
-
-        if isinstance(answer, redis.ConnectionError | redis.TimeoutError):
-            why = f"asked, not answered: {type(answer).__name__}"
-            return _receipt(item, State.UNCERTAIN, why)
-        if isinstance(answer, Exception):  # scripts check before they write, so nothing happened
-            return _receipt(item, State.REFUSED, str(self.address.trouble(answer)))
-        code, told = int(answer[0]), answer[1]
-        if code == 1:
-            one = failure(item.failure_id)
-            where = f"to {told.decode()}" if told else ""
-            if len(answer) > 2 and answer[2] == b"1":
-                where = "while its queue rested" if rested else f"{where}; the queue is paused"
-            return _receipt(item, State.SENT, where, task_id(one.queue, one.job))
-        if code == 2:
-            return _noted(item, told.decode("utf-8", "replace"), run_id)
-        place = shown(told) if isinstance(told, bytes) else ""
-        state, text = {
-            0: (State.SKIPPED, "it is not failed any more: somebody retried or removed it"),
-            -1: (State.REFUSED, "its job is gone, only its id is left"),
-            -2: (State.SKIPPED, f"it failed again since it was read (at {place})"),
-            -3: (State.REFUSED, f"the key {place} is of a type that BullMQ does not make"),
-            -4: (State.SKIPPED, "its content changed at this moment"),
-            -5: (State.SKIPPED, "a worker holds it"),
-            -6: (State.REFUSED, f"{place} of its children are not done: replay those first"),
-            -7: (State.REFUSED, f"its parent {place} waits for it: replay it, or take the parent first"),
-        }[code]  # fmt: skip
-        return _receipt(item, state, text)
-
-    def _beside(self, failures: Sequence[Failure]) -> list[bytes | None]:
+    def _beside(self, client: "redis.Redis", failures: Sequence[Failure]) -> list[bytes | None]:
         """The keys beside each job, as RESP: name, DUMP, name, DUMP, ...; None where there are none."""
         found: list[bytes | None] = []
         for start in range(0, len(failures), _AT_ONCE):
             part = failures[start : start + _AT_ONCE]
-            asking = self.client.pipeline(transaction=False)
+            asking = client.pipeline(transaction=False)
             for one in part:
                 for name in _BESIDE:
                     asking.execute_command("DUMP", self._keys(one)(one.job) + b":" + name)
@@ -343,66 +271,9 @@ class BullHand:
         return found
 
 
-def _contents(
-    failures: Mapping[str, Failure], fields: Mapping[Failure, Fields | None]
-) -> dict[str, tuple[str, bool]]:
-    """failure_id -> content hash of the job as it is now, and whether a worker can run it; by the source's
-    own mapping. Nothing for those that are no hash.
-    """
-    found = {}
-    for queue in {one.queue for one in failures.values()}:
-        ids = [text for text, one in failures.items() if one.queue == queue and fields[one]]
-        ones = [failures[text] for text in ids]
-        values = {name: [(fields[one] or {}).get(name) for one in ones] for name in jobs.FIELDS}
-        table = jobs.columns(queue, [one.job for one in ones], [one.score for one in ones], values)
-        rows = zip(*(table[name].to_pylist() for name in _HASHED), strict=True)
-        whole = [state == "complete" for state in table["payload_state"].to_pylist()]
-        found |= {
-            text: (content_hash(*row), good)
-            for text, row, good in zip(ids, rows, whole, strict=True)
-        }
-    return found
-
-
-def _seal(have: Fields) -> str:
-    """What of a job must not change between our look and the script, as the script computes it."""
-    values = [have[name] for name in _SEALED]
-    parts = [b"-" if value is None else b"%d:%s" % (len(value), value) for value in values]
-    return hashlib.sha1(b"".join(parts)).hexdigest()
-
-
-def _parent(have: Fields) -> tuple[bytes, bytes]:
-    """(queue key, id) of a job's parent; empty where there is none."""
-    key = have["parentKey"] or b""
-    if not key:
-        return b"", b""
-    try:
-        told = json.loads(have["parent"] or b"{}")
-        place, name = str(told["queueKey"]).encode(), str(told["id"]).encode()
-        if place + b":" + name == key:
-            return place, name
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    place, _, name = key.rpartition(b":")
-    return place, name
-
-
-def _field(one: Failure) -> bytes:
-    return one.job + b"\x1f" + one.score
-
-
-def _noted(item: Item, token: str, run_id: str) -> Receipt:
-    """A receipt for what the ledger tells."""
-    action, run, when = fate.told(token)
-    if run == run_id:
-        one = failure(item.failure_id)
-        return _receipt(item, State.SENT, f"done at {when}", task_id(one.queue, one.job))
-    return _receipt(item, State.SKIPPED, f"run {run} did it before ({action} at {when})")
-
-
-def _receipt(item: Item, state: State, detail: str, sent_id: str = "") -> Receipt:
-    return Receipt(failure_id=item.failure_id, state=state, sent_id=sent_id, detail=detail)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
+def _noted_at(item: Item) -> fate.Place:
+    """Where the ledger would note an item."""
+    if queue_of(item.failure_id) is not None:
+        return named(item.queue), item.failure_id.encode()
+    one = failure(item.failure_id)
+    return one.queue, one.field

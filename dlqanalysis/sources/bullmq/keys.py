@@ -7,6 +7,7 @@ written %XX.
 """
 
 import re
+from datetime import datetime
 from typing import NamedTuple
 
 from dlqanalysis.errors import QueryError
@@ -28,6 +29,11 @@ class Failure(NamedTuple):
     def text(self) -> str:
         """Its failure_id."""
         return f"{task_id(self.queue, self.job)}@{self.score.decode('ascii', 'replace')}"
+
+    @property
+    def field(self) -> bytes:
+        """What the ledger of its queue calls it."""
+        return self.job + b"\x1f" + self.score
 
 
 class Keys:
@@ -53,6 +59,15 @@ class Keys:
     def set_aside(self, part: bytes) -> bytes:
         """Where a key of a job lies while the job is in quarantine."""
         return self.ours + b":quarantined:" + part
+
+    def kept(self, one: Failure) -> bytes:
+        """What a replay took out of a job, for who takes the replay back."""
+        return self.ours + b":kept:" + one.field
+
+    @property
+    def paused(self) -> bytes:
+        """Our note that we paused the queue: who, and when."""
+        return self.ours + b":paused"
 
 
 def shown(name: bytes) -> str:
@@ -81,6 +96,22 @@ def failure(text: str) -> Failure:
             " loaded frame."
         )
     return Failure(named(queue), named(job), score.encode())
+
+
+def queue_of(text: str) -> bytes | None:
+    """The queue of an id that names one at a time (`default@2026-11-22T07:00:00Z`); None for a failure's."""
+    name, _, when = text.rpartition("@")
+    try:
+        datetime.fromisoformat(when if "T" in when else "")
+    except ValueError:
+        return None
+    return named(name)
+
+
+def place(text: str) -> Failure:
+    """The occurrence behind a failure_id; for the id of a queue what stands for it, its `meta`."""
+    queue = queue_of(text)
+    return failure(text) if queue is None else Failure(queue, b"meta", b"")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,6 +1,5 @@
 """Walks through a queue's failed set, the oldest first, in pages of bounded size, while others change it."""
 
-import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 _FIRST, _MOST = 16, 500  # jobs a page: the first, and the largest
 _BYTES = 2 * 2**20  # what a page should have at most; jobs of a megabyte come two at a time
 _STEPS = 20_000  # of SCAN, a thousand keys each
+_TRIES = 10  # for ids and fields of the same moment; then the fields are asked for by name
 _MOVES = 1_000  # how often the place is found again after others took jobs out
 _ALL = (*FIELDS, "stacktrace")
 Page = tuple[list[bytes], list[bytes], dict[str, list[bytes | None]], Stacks, list[bool]]
@@ -119,7 +119,7 @@ class Pages:
         import redis
 
         asked = ["ZRANGE", self._failed, start, start + size - 1, "WITHSCORES"]
-        while self._sorts:
+        for _ in range(_TRIES if self._sorts else 0):
             asking = self._client.pipeline(transaction=False)
             asking.execute_command(*asked)
             asking.execute_command(*self._sort(start, size))
@@ -175,19 +175,20 @@ class Pages:
         return self._client.execute_command(*command)
 
 
-def find_queues(client: "redis.Redis", prefix: bytes) -> tuple[list[bytes], bool]:
-    """The queues of a prefix that have a failed set, and whether all keys could be looked at."""
-    start, end = prefix + b":", b":failed"
+def find_queues(
+    client: "redis.Redis", prefix: bytes, part: bytes = b"failed", kind: str = "zset"
+) -> tuple[list[bytes], bool]:
+    """The queues of a prefix that have a failed set (or another key of a kind), and whether all keys could be
+    looked at."""
+    start, end = prefix + b":", b":" + part
     pattern = b"".join(b"\\" + bytes([c]) if c in b"*?[]\\^-" else bytes([c]) for c in start)
     found, cursor = set(), 0
     for _ in range(_STEPS):
-        cursor, keys = client.scan(cursor, match=pattern + b"*" + end, count=1000, _type="zset")
+        cursor, keys = client.scan(cursor, match=pattern + b"*" + end, count=1000, _type=kind)
         for key in keys:
             found.add(key.removeprefix(start).removesuffix(end))
         if not int(cursor):
             return sorted(found), True
-    with contextlib.suppress(ValueError):
-        found.discard(b"")
     return sorted(found), False
 
 

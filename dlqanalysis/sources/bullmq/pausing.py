@@ -1,6 +1,7 @@
-"""Pauses queues and resumes them, so that workers of BullMQ 5 and 6 both go on with everything."""
+"""Pauses queues and unpauses them, so that workers of BullMQ 5 and 6 both go on with everything."""
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.errors import RunError
 from dlqanalysis.sources.bullmq import scripts
@@ -9,38 +10,39 @@ from dlqanalysis.sources.bullmq.keys import Keys, shown
 if TYPE_CHECKING:
     import redis
 
-_PARTS = (b"wait", b"paused", b"meta", b"prioritized", b"events", b"delayed", b"marker")
-_AT_ONCE = 1000  # jobs moved in one step
+
+def call(what: str, keys: Keys, who: str, token: str, field: bytes = b"") -> scripts.Call:
+    """The script's call for pause or unpause; without a field the ledger notes nothing."""
+    names = [keys(b"wait"), keys(b"paused"), *map(keys.ledger, scripts.months())]
+    names += [keys(part) for part in (b"meta", b"events", b"prioritized", b"delayed", b"marker")]
+    return (
+        "pause",
+        [*names, keys.paused],
+        [what, who, token, field, "", scripts.LEDGER_DAYS * 86400],
+    )
 
 
-def note(keys: Keys) -> bytes:
-    """Where it stands that we paused a queue: who, and when."""
-    return keys.ours + b":paused"
+def rest(client: "redis.Redis", keys: Keys, run_id: str) -> str:
+    """A queue rests while jobs of a run are put back: whose rest it is; empty when it was paused already."""
+    who = f"run {run_id}|{time.time_ns() // 1_000_000}"
+    code, told = _asked(client, keys, "pause", who)
+    # the answer before this one may have been lost
+    return who if code == 1 or told == who.encode() else ""
 
 
-def pause(client: "redis.Redis", keys: Keys, token: str) -> bool:
-    """Workers take no new job from now on. False when it was paused already, by somebody else."""
-    return _done(client, keys, "pause", token)
+def go_on(client: "redis.Redis", keys: Keys, who: str) -> None:
+    """The end of that rest: workers go on, with all that waits."""
+    _asked(client, keys, "unpause", who)
 
 
-def resume(client: "redis.Redis", keys: Keys) -> bool:
-    """Workers go on, with all that waits. False when it was not paused."""
-    return _done(client, keys, "resume", "")
-
-
-def _done(client: "redis.Redis", keys: Keys, what: str, token: str) -> bool:
-    names = [keys(part) for part in _PARTS] + [note(keys)]
-    did, left = False, 1
-    while left:
-        [answer] = scripts.run(client, [("pause", names, [what, token, _AT_ONCE])])
-        if isinstance(answer, Exception):
-            raise answer
-        code, told = answer
-        if code == -3:
-            raise RunError(
-                f"Queue {shown(keys.queue)} was not {what}d: its key {shown(told)} is of a strange type."
-                " Look at it with TYPE."
-            )
-        did = did or code == 1
-        left = told if code == 1 else 0
-    return did
+def _asked(client: "redis.Redis", keys: Keys, what: str, who: str) -> tuple[int, Any]:
+    [answer] = scripts.run(client, [call(what, keys, who, "")])
+    if isinstance(answer, Exception):
+        raise answer
+    code, told = answer
+    if code == -3:
+        raise RunError(
+            f"Queue {shown(keys.queue)} was not {what}d: its key {shown(told)} is of a strange type."
+            " Look at it with TYPE."
+        )
+    return code, told

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.model import Finding, Item
-from dlqanalysis.sources.bullmq import pausing
 from dlqanalysis.sources.bullmq.address import Address
-from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
+from dlqanalysis.sources.bullmq.keys import Failure, Keys, place, shown
 
 if TYPE_CHECKING:
     import redis
@@ -21,7 +20,7 @@ def findings(client: "redis.Redis", address: Address, items: Sequence[Item]) -> 
     import redis
 
     by_queue: dict[bytes, list[Failure]] = {}
-    for one in (failure(item.failure_id) for item in items):
+    for one in (place(item.failure_id) for item in items):
         by_queue.setdefault(one.queue, []).append(one)
     found = list(_server(client, address))
     try:
@@ -78,10 +77,12 @@ def _queue(
     facts: dict[str, Any] = {**counts, "version": version}
     yield Finding(name=f"queue {queue}", severity="ok", text=text, facts=facts)
     if meta["paused"] is not None:
-        ours = client.execute_command("GET", pausing.note(keys))
+        ours = client.execute_command("GET", keys.paused)
         if ours:
             who = ours.decode("utf-8", "replace").partition("|")[0]
-            text = f"Queue {queue} is paused since {who}, which did not resume it: hand.resume('{queue}')."
+            text = (
+                f"Queue {queue} is paused by {who}. Unpause it when it may go on: action='unpause'."
+            )
             yield Finding(name=f"paused {queue}", severity="critical", text=text)
         else:
             text = f"Queue {queue} is paused: what goes back waits until somebody resumes it."

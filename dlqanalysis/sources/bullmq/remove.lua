@@ -14,19 +14,19 @@ if ARGV[7] ~= '' then
     if redis.call('EXISTS', ARGV[7] .. part) == 1 then return {-3, ARGV[7] .. part} end
   end
 end
-local unique = KEYS[2]:sub(1, #KEYS[2] - 6) .. 'de:' .. ARGV[8]
+local unique = base .. 'de:' .. ARGV[8]
 if ARGV[8] ~= '' and not is(unique, 'string') then return {-3, unique} end
 
 note()
-redis.call('ZREM', failed, id)
 if ARGV[7] ~= '' then
   redis.call('ZADD', KEYS[7], ARGV[2], id)
   for _, part in ipairs(parts) do
     if redis.call('EXISTS', job .. part) == 1 then redis.call('RENAME', job .. part, ARGV[7] .. part) end
   end
 else
-  for _, part in ipairs(parts) do redis.call('DEL', job .. part) end
+  for _, part in ipairs(parts) do redis.call('UNLINK', job .. part) end -- DEL of a long log would block
   if ARGV[8] ~= '' and redis.call('GET', unique) == id then redis.call('DEL', unique) end
 end
+redis.call('ZREM', failed, id)
 tell('event', 'removed', 'jobId', id, 'prev', 'failed')
 return {1, ''}

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 Call = tuple[str, Sequence[bytes], Sequence[Any]]  #: a script, its keys, its arguments
 LEDGER_DAYS = 62
+UNDO_DAYS = 7  # a job that nobody took for a week is another incident
 
 
 @cache
 def text(name: str) -> str:
-    """A script by name; replay and remove have the checks of check.lua in front."""
+    """A script by name, with head.lua in front; replay and remove have the checks of check.lua between."""
     here = files("dlqanalysis.sources.bullmq")
-    check = (here / "check.lua").read_text() if name in ("replay", "remove") else ""
-    return check + (here / f"{name}.lua").read_text()
+    parts = ("head", "check", name) if name in ("replay", "remove") else ("head", name)
+    return "".join((here / f"{part}.lua").read_text() for part in parts)
 
 
 @cache

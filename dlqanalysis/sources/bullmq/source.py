@@ -11,6 +11,7 @@ from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources.bullmq import jobs, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
+from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class BullSource:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._client: redis.Redis | None = None
+        self.link = Link(address)
 
     def __repr__(self) -> str:
         return f"BullSource({self.name})"
@@ -36,17 +37,9 @@ class BullSource:
         """`bullmq:host:6379/0`."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for."""
-        if self._client is None:
-            self._client = self.address.connect(writes=False)
-        return self._client
-
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
+        self.link.close()
 
     def queues(self) -> list[str]:
         """The queues that are read: those of the URL, else all that have failed jobs."""
@@ -58,13 +51,9 @@ class BullSource:
         Queue and time are asked of Redis, the rest is filtered here. Without the traceback comes
         `traceback_bytes`, the length of its text.
         """
-        import redis
-
         notes: list[str] = []
-        try:
+        with self.link.clear():
             tables = list(self._tables(selection, columns, notes))
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
         table = pa.concat_tables([_empty(columns), *tables]).unify_dictionaries()
         table = _filtered(table, selection)
         truncated = bool(selection.limit) and table.num_rows > selection.limit
@@ -84,20 +73,16 @@ class BullSource:
 
     def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """`failure_id` and the columns asked for, of the failures that are still there."""
-        import redis
-
         wanted = {name for name in columns if name != "failure_id"}
         asked: dict[bytes, list[Failure]] = {}
         for one in map(failure, failure_ids):
             asked.setdefault(one.queue, []).append(one)
-        try:
+        with self.link.clear():
             tables = [
                 self._details(queue, ones[start : start + _AT_ONCE], wanted)
                 for queue, ones in asked.items()
                 for start in range(0, len(ones), _AT_ONCE)
             ]
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
         table = pa.concat_tables([_empty(columns), *tables]).unify_dictionaries()
         names = pa.array([self.name] * table.num_rows, pa.string())
         table = table.append_column("source", names.dictionary_encode())
@@ -106,12 +91,12 @@ class BullSource:
     def _details(self, queue: bytes, ones: Sequence[Failure], wanted: set[str]) -> pa.Table:
         """Rows of one queue that are in `failed` with this very score."""
         keys = Keys(self.address.prefix.encode(), queue)
-        asking = self.client.pipeline(transaction=False)
+        asking = self.link.client.pipeline(transaction=False)
         for one in ones:
             asking.execute_command("ZSCORE", keys(b"failed"), one.job)
         scores = [_score(answer) for answer in asking.execute()]
         there = [one for one, score in zip(ones, scores, strict=True) if score == float(one.score)]
-        whole = fetch(self.client, [keys(one.job) for one in there])
+        whole = fetch(self.link.client, [keys(one.job) for one in there])
         fields = {name: [hash_.get(name.encode()) for hash_, _ in whole] for name in jobs.FIELDS}
         stacks = jobs.Stacks.of(
             [hash_.get(b"stacktrace") for hash_, _ in whole], "traceback" in wanted
@@ -130,7 +115,7 @@ class BullSource:
     ) -> list[bytes | None]:
         return [
             raw.encode(hash_) if kind == "hash" else None if kind == "none"
-            else foreign(self.client, keys(one.job), kind)
+            else foreign(self.link.client, keys(one.job), kind)
             for one, (hash_, kind) in zip(ones, whole, strict=True)
         ]  # fmt: skip
 
@@ -146,7 +131,9 @@ class BullSource:
             if selection.queue and shown(queue) not in selection.queue:
                 continue
             keys = Keys(self.address.prefix.encode(), queue)
-            pages = Pages(self.client, keys, low, high, last and last + 1, "traceback" in columns)
+            pages = Pages(
+                self.link.client, keys, low, high, last and last + 1, "traceback" in columns
+            )
             for page in _gathered(pages):
                 yield self._framed(keys, page, columns)
             notes += pages.notes
@@ -157,14 +144,14 @@ class BullSource:
         table = _odd(table.append_column("odd", pa.array(odd, pa.bool_())))
         if "raw" in columns:
             ones = [Failure(keys.queue, *pair) for pair in zip(ids, scores, strict=True)]
-            whole = fetch(self.client, [keys(one.job) for one in ones])
+            whole = fetch(self.link.client, [keys(one.job) for one in ones])
             table = table.append_column("raw", pa.array(self._raw(keys, ones, whole), pa.binary()))
         return table
 
     def _queues(self, notes: list[str]) -> list[bytes]:
         if self.address.queues:
             return [queue.encode() for queue in self.address.queues]
-        found, complete = find_queues(self.client, self.address.prefix.encode())
+        found, complete = find_queues(self.link.client, self.address.prefix.encode())
         if not complete:
             notes.append(
                 "The search for queues was stopped: this Redis has too many keys. Name them: ?queues=a,b"
