@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONLY ?=
+JOBS ?= auto
 
 .PHONY: help install demo lab test check bench lock docs clean
 
@@ -28,9 +29,9 @@ demo: $(READY)  ## play an incident, report it, replay what is safe: no service 
 lab: $(READY)  ## JupyterLab on notebooks/, with the demo's servers behind it
 	@$(BIN)/dlq lab
 
-test: $(READY)  ## all tests, notebooks included; embedded services unless DLQ_TEST_*_URL name real ones
-	@$(BIN)/python -m pytest $(ARGS)
-	@$(BIN)/python -m pytest --nbval-lax notebooks -p no:cacheprovider
+test: $(READY)  ## all tests, notebooks included, a worker a core (JOBS=0: one after the other); embedded services unless DLQ_TEST_*_URL name real ones
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval-lax notebooks -p no:cacheprovider
 
 check: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.report import machine, write
 
 HERE = Path(__file__).parent
-NOT_BENCHES = {"__init__", "__main__", "report", "timing"}
+NOT_BENCHES = {"__init__", "__main__", "beside", "data", "messages", "others", "report", "timing"}
 
 
 def main(names: list[str]) -> int:

@@ -33,7 +33,7 @@ _MASKS = [
     (re.compile(r"0x[0-9a-f]+"), "<hex>"),
     (re.compile(r"\b\d+\b"), "<num>"),
 ]
-_CHAIN = [  # what a careful team writes: one substitution a kind
+CHAIN = [  # what a careful team writes: one substitution a kind
     *_MASKS[:1],
     (re.compile(r"https?://[^\s'\")]+"), "<url>"),
     (re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"), "<email>"),
@@ -82,10 +82,10 @@ def ours_merged(texts: list[str]) -> list[str]:
 
 def masks(texts: list[str]) -> list[str]:
     """Plain regex masks, one row after the other."""
-    return [_substituted(text, _MASKS) for text in texts]
+    return [substituted(text, _MASKS) for text in texts]
 
 
-def _substituted(text: str, chain: list[tuple[re.Pattern[str], str]]) -> str:
+def substituted(text: str, chain: list[tuple[re.Pattern[str], str]]) -> str:
     for pattern, name in chain:
         text = pattern.sub(name, text)
     return text
@@ -207,7 +207,7 @@ def _speed() -> list[str]:
         "ten substitutions, polars": median(lambda: _polars_chain(texts), 3),
         "the same table, row by row": scale * median(lambda: _row_by_row(few), 1),
         "ten substitutions, row by row": scale
-        * median(lambda: [_substituted(text, _CHAIN) for text in few], 1),
+        * median(lambda: [substituted(text, CHAIN) for text in few], 1),
     }
     if _have_drain():
         seconds["Drain3"] = scale * median(lambda: drain(few), 1)
@@ -261,7 +261,7 @@ def _row_by_row(texts: list[str]) -> list[str]:
 
 def _polars_chain(texts: list[str]) -> pl.Series:
     expression = pl.col("text")
-    for pattern, name in _CHAIN[:-1]:
+    for pattern, name in CHAIN[:-1]:
         expression = expression.str.replace_all(pattern.pattern, name)
     expression = expression.str.replace_all(r"\b[0-9]+\b", "<int>")
     return pl.DataFrame({"text": texts}).select(expression)["text"].unique()

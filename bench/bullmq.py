@@ -1,0 +1,154 @@
+"""Reading 200,000 failed BullMQ jobs: ours beside the raw socket, a pipeline of HGETALL and BullMQ's own getFailed.
+
+The longest PING is asked by another connection every 2 ms while a way reads: how long everybody else waits.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench import data
+from bench.beside import beside, table
+from bench.others import Others
+
+JOBS, REPEAT = 200_000, 3
+
+
+def run(jobs: int = JOBS, repeat: int = REPEAT) -> list[str]:
+    """The lines of the section."""
+    ways = {
+        "dlq.load": ours,
+        "raw socket, HGETALL, thrown away": raw,
+        "redis-py, pipelined HGETALL": pipeline,
+    }
+    if _library():
+        ways["node getFailed, pages of 1000"] = node_pages
+        ways["node getFailed(0, -1)"] = node_all
+    with data.redis(jobs) as url:
+        found = beside(ways, repeat, url=url, jobs=jobs)
+    wrong = {name: one.answer for name, one in found.items() if one.answer["jobs"] != jobs}
+    pings = ", ".join(f"{name} {one.answer['ping']:.1f}" for name, one in found.items())
+    lines = [f"{jobs:,} failed jobs; read: {wrong or 'the same in every way'}", ""]
+    lines += [*table(found, "dlq.load"), "", f"Longest PING of somebody else, in ms: {pings}."]
+    return lines if _library() else [*lines, "Node's BullMQ was not there: npm is missing."]
+
+
+def ours(url: str, jobs: int) -> Iterator[Any]:
+    """dlq.load as it comes."""
+    import dlqanalysis as dlq
+
+    place = f"bullmq+{url}{'&' if '?' in url else '?'}prefix={data.prefix(jobs)}"
+    source = dlq.connect(place)
+    source.client.ping()
+    with Others(url) as others:
+        yield
+        read = len(dlq.load(source, since=None))
+        yield {"jobs": read, "ping": others.longest()}
+
+
+def pipeline(url: str, jobs: int) -> Iterator[Any]:
+    """What a script does: ids, then HGETALL of 500 at a time, as dicts of text."""
+    import redis
+
+    client = redis.Redis.from_url(url, decode_responses=True)
+    base = f"{data.prefix(jobs)}:work"
+    with Others(url) as others:
+        yield
+        ids = client.zrange(f"{base}:failed", 0, -1)
+        rows = []
+        for start in range(0, len(ids), 500):
+            pipe = client.pipeline(transaction=False)
+            for one in ids[start : start + 500]:
+                pipe.hgetall(f"{base}:{one}")
+            rows += pipe.execute()
+        yield {"jobs": len(rows), "ping": others.longest()}
+
+
+def raw(url: str, jobs: int) -> Iterator[Any]:
+    """The bytes of every job over a socket, nothing made of them: what Redis and the wire need."""
+    import redis
+
+    client = redis.Redis.from_url(url)
+    client.ping()
+    connection = client.connection_pool.get_connection()
+    base = f"{data.prefix(jobs)}:work".encode()
+    ids = client.zrange(base + b":failed", 0, -1)
+    socket = connection._sock
+    with Others(url) as others:
+        yield
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            asked = b"".join(
+                b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%s\r\n"
+                % (len(base) + 1 + len(one), base + b":" + one)
+                for one in some
+            )
+            socket.sendall(asked + b"*1\r\n$4\r\nPING\r\n")
+            while not socket.recv(1 << 20).endswith(b"+PONG\r\n"):
+                pass
+        yield {"jobs": len(ids), "ping": others.longest()}
+
+
+def node_pages(url: str, jobs: int) -> Iterator[Any]:
+    """BullMQ's own reading, a thousand at a time."""
+    yield from _node(url, jobs, 1000)
+
+
+def node_all(url: str, jobs: int) -> Iterator[Any]:
+    """BullMQ's own reading in one call, as dashboards do it."""
+    yield from _node(url, jobs, jobs)
+
+
+_SCRIPT = """
+const { Queue } = require("bullmq5"), [, host, port, username, password, db, prefix, page] = process.argv;
+(async () => {
+  const queue = new Queue("work", { prefix, connection: { host, port: +port, username: username || undefined,
+    password: password || undefined, db: +db } });
+  await queue.waitUntilReady();
+  console.log("ready");
+  process.stdin.once("data", async () => {
+    let read = 0;
+    for (let start = 0; ; start += +page) {
+      const jobs = await queue.getFailed(start, start + +page - 1);
+      read += jobs.length;
+      if (jobs.length < +page) break;
+    }
+    console.log(read);
+    process.exit(0);
+  });
+})();
+"""
+
+
+def _node(url: str, jobs: int, page: int) -> Iterator[Any]:
+    parts = urlsplit(url)
+    script = [parts.hostname, parts.port or 6379, parts.username or "", parts.password or "",
+              parts.path.strip("/") or 0, data.prefix(jobs), page]  # fmt: skip
+    process = subprocess.Popen(
+        ["node", "--max-old-space-size=8192", "-e", _SCRIPT, "--", *map(str, script)],
+        env={**os.environ, "NODE_PATH": str(_library())},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin and process.stdout
+    assert process.stdout.readline().strip() == "ready"
+    with Others(url) as others:
+        yield
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        read = int(process.stdout.readline())
+        yield {"jobs": read, "ping": others.longest()}
+
+
+def _library() -> Path | None:
+    """The folder with BullMQ that the tests have installed; None where there is no Node."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return None
+    from tests.bull import libraries
+
+    return libraries()
