@@ -23,7 +23,7 @@ FLOORS = (
     {"contrast", "frame", "readings", "queries", "journal", "rules"},
     {"archive"},
     {"sources", "classify", "patterns", "duplicates", "notify"},
-    {"plan", "run", "health", "charts", "headline", "operations", "preflight"},
+    {"plan", "run", "evidence", "health", "charts", "headline", "operations", "preflight"},
     {"replay"},
     {"report"},
     {"demo", "extension"},
@@ -34,6 +34,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 #: Rooms that think about frames. What they need from outside is handed to them.
 THINKING = {
     "classify",
+    "evidence",
     "signals",
     "payload",
     "contrast",

@@ -64,6 +64,13 @@ class Journal:
                 " and its permissions; nothing is sent without a journal."
             ) from None
 
+    @classmethod
+    def if_any(cls) -> "Journal | None":
+        """The journal, or None where nobody has made one yet: looking makes no file."""
+        where = sa.make_url(journal_url())
+        file = where.database if where.get_backend_name() == "sqlite" else None
+        return None if file and not Path(file).exists() else cls()
+
     def __repr__(self) -> str:
         with self._begin() as db:
             count = db.scalar(sa.select(sa.func.count()).select_from(RUNS))
@@ -260,6 +267,31 @@ class Journal:
         frame = pd.DataFrame(rows, columns=["task_id", "source", "run_id", "at"])
         frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
         return frame.astype({"task_id": "str", "source": "str", "run_id": "str"})
+
+    def outcomes(self) -> pd.DataFrame:
+        """The last final outcome of every item ever replayed: source, run_id, failure_id, fingerprint, outcome."""
+        query = (
+            sa.select(
+                RUNS.c.source,
+                ITEMS.c.run_id,
+                ITEMS.c.failure_id,
+                ITEMS.c.fingerprint,
+                ENTRIES.c.detail,
+            )
+            .join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+            .join(
+                ENTRIES,
+                (ENTRIES.c.run_id == ITEMS.c.run_id) & (ENTRIES.c.failure_id == ITEMS.c.failure_id),
+            )
+            .where(ENTRIES.c.event == "outcome")
+            .order_by(ENTRIES.c.seq)
+        )
+        with self._begin() as db:
+            rows = db.execute(query).mappings().all()
+        told = [{**row, "outcome": json.loads(row["detail"])["outcome"]} for row in rows]
+        names = ["source", "run_id", "failure_id", "fingerprint", "outcome"]
+        frame = pd.DataFrame(told, columns=names, dtype="str")
+        return frame.drop_duplicates(["run_id", "failure_id"], keep="last", ignore_index=True)
 
     def items(self, run_id: str | None = None, source: str | None = None) -> pd.DataFrame:
         """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`,
