@@ -3,6 +3,7 @@
 A new system is one module here with `open_source(url, name)`, and one line in SYSTEMS.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from importlib import import_module
@@ -27,6 +28,10 @@ SYSTEMS = {
     "postgres": "celery",
     "postgresql+psycopg": "celery",
     "celery+postgresql": "celery",
+    "celery+amqp": "celery_broker",
+    "celery+amqps": "celery_broker",
+    "celery+redis": "celery_broker",
+    "celery+rediss": "celery_broker",
     "admin+http": "admin_api",
     "admin+https": "admin_api",
     "amqp": "rabbitmq",
@@ -36,7 +41,16 @@ SYSTEMS = {
     "results+postgresql": "celery_results",
     "bullmq+redis": "bullmq",
     "bullmq+rediss": "bullmq",
+    "priority+http": "priority_api",
+    "priority+https": "priority_api",
+    "priority+redis": "priority_redis",
+    "priority+rediss": "priority_redis",
+    "list+redis": "redis_list",
+    "list+rediss": "redis_list",
+    "log+file": "logs",
 }
+#: names of log files: celery.log, celery.log.1, celery.log-20261122.gz, celery*.log*, worker.journal.json
+_LOG = re.compile(r"\.log([.*?-]|$)|\.journal\.jsonl?$")
 _AT_ONCE = 5_000  #: rows whose details are asked for in one statement
 
 
@@ -44,14 +58,10 @@ def connect(name_or_url: "str | Path") -> "Source":
     """A source that reads: from a name (DLQ_<NAME>_URL), a URL, or the path of an export or snapshot."""
     place = str(name_or_url)
     if _is_path(place):
-        from dlqanalysis.sources.export import open_source
-
-        return open_source(place)
+        return _of_path(place).open_source(place)
     url = url_of(place)
     if _is_path(url):  # a name may stand for an export, too
-        from dlqanalysis.sources.export import open_source
-
-        return open_source(url)
+        return _of_path(url).open_source(url)
     return _module(url).open_source(url, _name(place, url))
 
 
@@ -98,7 +108,7 @@ def capabilities(name_or_url: str) -> pd.DataFrame:
     Nothing is connected to: it tells what the kit can do there, not what your credentials allow.
     """
     if _is_path(name_or_url) or _is_path(url_of(name_or_url)):
-        module = import_module("dlqanalysis.sources.export")
+        module = _of_path(name_or_url if _is_path(name_or_url) else url_of(name_or_url))
     else:
         module = _module(url_of(name_or_url))
     rows = [(name, True, how) for name, how in module.CAN.items()]
@@ -262,7 +272,18 @@ def _is_path(place: str) -> bool:
     if "://" in place:
         return False
     path = Path(place)
-    return path.suffix in (".parquet", ".jsonl", ".ndjson", ".csv") or len(path.parts) > 1
+    exports = (".parquet", ".jsonl", ".ndjson", ".csv")
+    return path.suffix in exports or len(path.parts) > 1 or bool(_LOG.search(path.name))
+
+
+def _of_path(place: str) -> Any:
+    """The module for a file: logs by their names or by what a journal's first entry holds, else exports."""
+    path = Path(place).expanduser()
+    log = bool(_LOG.search(path.name))
+    if not log and path.suffix == ".jsonl" and path.is_file():
+        with path.open("rb") as file:
+            log = b'"__REALTIME_TIMESTAMP"' in file.read(100_000)
+    return import_module(f"dlqanalysis.sources.{'logs' if log else 'export'}")
 
 
 def _name(place: str, url: str) -> str:
