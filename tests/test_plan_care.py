@@ -1,0 +1,196 @@
+"""What a plan looks after beyond class and payload: grades, twins in other systems, keys, workers, undoing."""
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from dlqanalysis import readings
+from dlqanalysis.errors import PlanError
+from dlqanalysis.frame import from_records
+from dlqanalysis.journal import Journal
+from dlqanalysis.model import Outcome, State
+from dlqanalysis.plan import plan, undo
+from dlqanalysis.profile import Profile
+from tests.test_plan import because, failure, frame
+
+ALL = Profile(safety={"*": "idempotent"})
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
+
+
+def ran(journal, made, states=None):
+    """As if a plan had been executed: everything sent but for those whose state is named."""
+    run = journal.start(made, {})
+    items = list(made.items())
+    journal.claim(run, made.source, items)
+    for item in items:
+        state = (states or {}).get(item.failure_id, "sent")
+        journal.record(run, [(item.failure_id, state, {"sent_id": f"n{item.failure_id}"})])
+    return run
+
+
+def test_of_an_ungraded_task_only_a_few_go():
+    rows = [failure(n) for n in range(12)] + [failure(n, task_name="a.b") for n in range(20, 23)]
+    profile = Profile(safety={"a.b": "idempotent"})
+    made = plan(frame(*rows), None, reason="x", profile=profile, ungraded=4)
+    assert made.chosen["task_name"].value_counts().to_dict() == {"shop.charge": 4, "a.b": 3}
+    assert set(because(made).values()) == {
+        "task has no safety grade: 4 of it at a time, until the profile's [safety] names it"
+    }
+    assert list(made.chosen["failure_id"])[:4] == ["0", "1", "2", "3"]
+    rows = [failure(n) for n in range(12)]
+    every = plan(frame(*rows), None, reason="x", profile=Profile(), ungraded=None)
+    assert len(every.chosen) == 12 and any("without a safety grade" in w for w in every.warnings)
+    quarantined = plan(frame(*[failure(n) for n in range(12)]), None, reason="x", action="quarantine",
+                       profile=Profile())  # fmt: skip
+    assert len(quarantined.chosen) == 12
+
+
+def test_what_was_replayed_from_another_system_stays(journal):
+    """The row and its dead-lettered copy are one failure: whoever goes first, the other stays."""
+    dlx = [failure(n, source="rabbitmq:memos.dlq", failure_id=f"m{n}") for n in (1, 2)]
+    run = ran(journal, plan(frame(*dlx), journal, reason="x", profile=ALL))
+    late = datetime.now(UTC) + timedelta(hours=1)
+    rows = [failure(1), failure(2, failed_at=late), failure(3)]
+    made = plan(frame(*rows), journal, reason="x", profile=ALL)
+    assert because(made) == {"1": f"was replayed from rabbitmq:memos.dlq in run {run}"}
+    assert set(made.chosen["failure_id"]) == {"2", "3"}  # 2 failed again after that replay
+
+
+def test_what_no_worker_knows_stays():
+    told = readings.workers(
+        [{"worker": "w1", "tasks": ("shop.charge",)}, {"worker": "w2", "tasks": None}]
+    )
+    rows = [failure(1), failure(2, task_name="shop.gone")]
+    made = plan(frame(*rows), None, reason="x", profile=ALL, workers=told)
+    assert because(made) == {"2": "no worker that answered knows its task"}
+    silent = readings.workers([{"worker": "w2", "tasks": None}])
+    assert not because(plan(frame(failure(1)), None, reason="x", profile=ALL, workers=silent))
+
+
+def test_keys_are_hashes_and_may_be_limited():
+    rows = [failure(n, args=[], kwargs={"tenant": f"t{n % 2}", "n": n}) for n in range(6)]
+    rows.append(failure(9))
+    made = plan(frame(*rows), None, reason="x", profile=ALL, per_key="tenant")
+    keys = dict(zip(made.chosen["failure_id"], made.chosen["key"], strict=True))
+    assert keys["0"] == keys["2"] == keys["4"] != keys["1"] == keys["3"] and keys["9"] == ""
+    assert all("t0" not in key and "t1" not in key for key in keys.values())
+    assert {item.failure_id: item.key for item in made.items()} == keys
+    rows = [failure(n, args=[], kwargs={"tenant": f"t{n % 2}", "n": n}) for n in range(6)]
+    few = plan(frame(*rows), None, reason="x", profile=ALL, per_key="{tenant}", per_key_limit=2)
+    assert list(few.chosen["failure_id"]) == ["0", "1", "2", "3"]
+    assert because(few)["5"] == "over the limit of 2 of its {tenant}"
+    with pytest.raises(PlanError, match="per_key='customer'"):
+        plan(frame(failure(1)), None, reason="x", profile=ALL, per_key="customer")
+
+
+def test_an_error_that_still_occurs_is_said():
+    now = datetime.now(UTC)
+    old, fresh = failure(1), failure(2, failed_at=now - timedelta(minutes=2))
+    made = plan(frame(old, fresh), None, reason="x", profile=ALL)
+    assert any("ConnectionError still occurs: 1 in the last 10 minutes" in w for w in made.warnings)
+    old = failure(1)
+    assert not any("still occurs" in w for w in plan(frame(old), None, reason="x").warnings)
+
+
+def test_repaired_payloads_go_whatever_their_class():
+    rows = [failure(1, failure_class="data"), failure(2, failure_class="data"),
+            failure(3, failure_class="data", payload_state="unreadable"), failure(4)]  # fmt: skip
+    failures = frame(*rows)
+    edited = pd.Series([b"new-1", None, b"new-3", None], dtype=object)
+    made = plan(failures.assign(repaired=edited), None, reason="x", profile=ALL)
+    assert set(made.chosen["failure_id"]) == {"1", "3", "4"}
+    assert because(made) == {"2": "class is data"}
+    assert {i.failure_id: i.payload for i in made.items()} == {
+        "1": b"new-1",
+        "3": b"new-3",
+        "4": None,
+    }
+    assert any("2 go with a repaired payload" in text for text in made.warnings)
+    other = plan(failures.assign(repaired=pd.Series([b"new-1", None, b"NEW-3", None])), None, reason="x",
+                 profile=ALL)  # fmt: skip
+    assert made.id != other.id and "new-1" not in repr(made) + made._repr_html_()
+    kept = plan(failures.assign(repaired=edited), None, reason="x", action="quarantine")
+    assert not kept.payloads
+
+
+def test_a_replay_is_taken_back_by_a_plan(journal):
+    made = plan(frame(failure(1), failure(2), failure(3)), journal, reason="x", profile=ALL)
+    run = ran(journal, made, {"3": "refused"})
+    journal.record(run, [("2", "outcome", {"outcome": str(Outcome.SUCCEEDED)})])
+    back = undo(run, journal, reason="too early")
+    assert (back.action, back.options["undoes"]) == ("undo", run)
+    assert because(back) == {"2": "has run already: succeeded"}
+    item = next(iter(back.items()))
+    assert (item.failure_id, item.undoes, item.sent_id) == ("1", run, "n1")
+    second = journal.start(back, {"undoes": run})
+    assert journal.claim(second, back.source, [item], fleeting=True) == {}
+    journal.record(second, [("1", "sent", {})], [second, run])
+    assert because(undo(run, journal, reason="again"))["1"] == "was taken back already"
+    # and it may go again, as if it had never gone; nobody holds it any more
+    again = plan(frame(failure(1), failure(2)), journal, reason="y", profile=ALL)
+    assert list(again.chosen["failure_id"]) == ["1"] and list(again.chosen["generation"]) == [1]
+    third = journal.start(again, {})
+    assert journal.claim(third, again.source, list(again.items())) == {}
+
+
+def test_a_quarantine_is_restored_by_a_plan(journal):
+    made = plan(frame(failure(1)), journal, reason="x", action="quarantine", profile=ALL)
+    run = ran(journal, made)
+    assert because(plan(frame(failure(1)), journal, reason="y", profile=ALL)) == {
+        "1": f"was already quarantined in run {run}"
+    }
+    back = undo(run, journal, reason="it was fine")
+    assert back.action == "restore" and len(back.chosen) == 1
+    second = journal.start(back, {"undoes": run})
+    journal.claim(second, back.source, list(back.items()), fleeting=True)
+    journal.record(second, [("1", "sent", {})], [second, run])
+    assert len(plan(frame(failure(1)), journal, reason="y", profile=ALL).chosen) == 1
+
+
+def test_what_cannot_be_taken_back(journal):
+    purged = ran(journal, plan(frame(failure(1)), journal, reason="x", action="purge", profile=ALL))
+    with pytest.raises(PlanError, match="snapshot in DLQ_HOME"):
+        undo(purged, journal, reason="x")
+    nothing = ran(
+        journal, plan(frame(failure(2)), journal, reason="x", profile=ALL), {"2": "refused"}
+    )
+    with pytest.raises(PlanError, match="nothing to take back"):
+        undo(nothing, journal, reason="x")
+    sent = ran(journal, plan(frame(failure(3)), journal, reason="x", profile=ALL))
+    with pytest.raises(PlanError, match="needs a reason"):
+        undo(sent, journal, reason=" ")
+    with pytest.raises(PlanError, match=r"dlq\.undo"):
+        plan(frame(failure(4)), journal, reason="x", action="undo")
+
+
+def queues(*names, at="2026-11-22T03:00:00Z"):
+    """Queues as a monitor gives them, to be paused."""
+    return from_records(
+        {"source": "queue:api", "failure_id": f"{name}@{at}", "queue": name, "status": "running"}
+        for name in names
+    )
+
+
+def test_a_queue_is_paused_as_often_as_needed(journal):
+    first = plan(queues("mail"), journal, reason="storm", action="pause", profile=Profile())
+    assert len(first.chosen) == 1 and [item.queue for item in first.items()] == ["mail"]
+    run = ran(journal, first)
+    again = plan(queues("mail", at="2026-11-22T04:00:00Z"), journal, reason="storm", action="pause")
+    assert len(again.chosen) == 1 and not len(again.held_back)
+    with pytest.raises(PlanError, match="plan the opposite"):
+        undo(run, journal, reason="x")
+
+
+def test_a_journal_of_an_older_version_gets_what_it_lacks(tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    old = Journal(url)
+    with old._engine.begin() as db:
+        db.exec_driver_sql("ALTER TABLE dlq_items DROP COLUMN key")
+    new = Journal(url)
+    run = ran(new, plan(frame(failure(1)), new, reason="x", profile=ALL))
+    assert (new.items(run)["state"] == State.SENT).all()
