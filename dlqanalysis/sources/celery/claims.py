@@ -208,6 +208,16 @@ class Claims:
                     found[str(again)] = "failed"
         return found
 
+    def errors(self, sent_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """sent_id -> exception type and message of the row that its failure made."""
+        names = ("task_id", "exception_type", "exception_message")
+        if not sent_ids or not all(self.table.has(name) for name in names):
+            return {}
+        columns = [self.table.clause.c[self.table.columns[name].name] for name in names]
+        with self._transaction() as db:
+            asked = sa.select(*columns).where(columns[0].in_(list(sent_ids)))
+            return {str(one): (kind or "", text or "") for one, kind, text in db.execute(asked)}
+
     def close(self) -> None:
         self._engine.dispose()
 

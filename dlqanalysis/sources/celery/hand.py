@@ -186,9 +186,17 @@ class CeleryHand:
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
         """From the result backend, task_executions, and new rows of the table under the new id."""
         traces = self._traces(list(items.values()))
+        again = [one for one, outcome in traces.items() if outcome == Outcome.FAILED_AGAIN]
+        errors = self._claims.errors(again)
         for failure_id, sent_id in items.items():
-            outcome = traces.get(sent_id, Outcome.PENDING)
-            yield Verdict(failure_id=failure_id, outcome=outcome)
+            kind, message = errors.get(sent_id, ("", ""))
+            yield Verdict(
+                failure_id=failure_id,
+                outcome=traces.get(sent_id, Outcome.PENDING),
+                detail=kind,
+                exception_type=kind,
+                exception_message=message,
+            )
 
     def _traces(self, sent_ids: Sequence[str]) -> dict[str, Outcome]:
         if not sent_ids:
