@@ -1,0 +1,105 @@
+"""How the lists are now: their lengths, and what the server says of itself."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dlqanalysis import readings
+from dlqanalysis.frame import empty
+from dlqanalysis.model import Finding
+from dlqanalysis.sources.redis_list import preflight, walk
+from dlqanalysis.sources.redis_list.address import Address
+from dlqanalysis.sources.redis_list.keys import shown
+from dlqanalysis.sources.redis_list.rows import Reader
+
+if TYPE_CHECKING:
+    import redis
+
+_NOBODY = "Redis lists know no workers: who takes from one leaves no trace. Ask the deployment (kubectl, ps)."
+
+
+class ListMonitor:
+    """The dead-letter lists of one Redis database, their main lists and their quarantine."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._client: redis.Redis | None = None
+
+    def __repr__(self) -> str:
+        return f"ListMonitor({self.name})"
+
+    @property
+    def name(self) -> str:
+        """The same as the source's."""
+        return self.address.name
+
+    @property
+    def client(self) -> "redis.Redis":
+        """The connection, opened when first asked for."""
+        if self._client is None:
+            self._client = self.address.connect(writes=False)
+        return self._client
+
+    def depths(self) -> pd.DataFrame:
+        """Each dead-letter list (dead_lettered), its main list (waiting), each quarantine list (quarantined);
+        oldest_at is when the message at a dead-letter list's oldest end failed, where it says so."""
+        import redis
+
+        notes: list[str] = []
+        now = datetime.now(UTC)
+        reader = Reader(self.address.zone, self.address.paths)
+        rows: list[dict[str, Any]] = []
+        try:
+            keys = self.address.find(self.client, notes)
+            lists = [(key, "dead_lettered") for key in keys]
+            lists += [(main, "waiting") for key in keys if (main := self.address.main_of(key))]
+            lists += [(self.address.quarantine_of(key), "quarantined") for key in keys]
+            for key, state in dict.fromkeys(lists):
+                kind = self.client.type(key)
+                if kind not in (b"list", b"none"):
+                    notes.append(f"{shown(key)} is a {kind.decode()}, not a list: not counted.")
+                    continue
+                row = {"source": self.name, "queue": shown(key), "state": state, "at": now}
+                row["depth"] = self.client.llen(key)
+                if state == "dead_lettered":
+                    row["oldest_at"] = self._oldest(key, reader)
+                rows.append(row)
+        except (redis.RedisError, OSError) as error:
+            raise self.address.trouble(error) from None
+        found = readings.depths(rows)
+        found.attrs["notes"] = notes
+        return found
+
+    def workers(self) -> pd.DataFrame:
+        """Nothing, with a note: lists know no workers."""
+        nothing = readings.workers([])
+        nothing.attrs["notes"] = [_NOBODY]
+        return nothing
+
+    def running(self) -> pd.DataFrame:
+        """Nothing, with a note: what a consumer took is in no list."""
+        nothing = empty()
+        nothing.attrs["notes"] = [_NOBODY]
+        return nothing
+
+    def health(self) -> list[Finding]:
+        """Role, memory and disk of the server."""
+        import redis
+
+        try:
+            found = list(preflight.server(self.client, self.address))
+        except (redis.RedisError, OSError) as error:
+            raise self.address.trouble(error) from None
+        text = f"Redis at {self.address.server} answers."
+        return found or [Finding(name="redis", severity="ok", text=text)]
+
+    def close(self) -> None:
+        """Give connections back."""
+        if self._client is not None:
+            self._client.close()
+
+    def _oldest(self, key: bytes, reader: Reader) -> datetime | None:
+        [raw] = walk.at(self.client, key, self.address.head_is_oldest, [0])
+        when = reader.row(raw).get("failed_at") if raw is not None else None
+        return when if isinstance(when, datetime) else None
