@@ -23,6 +23,7 @@ _FACE = {
     "show": "sources",
     "from_records": "frame",
     "brief": "frame",
+    "joined": "joined",
     "queries": "queries",
     "classify": "classify",
     "coverage": "classify",

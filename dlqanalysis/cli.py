@@ -1,4 +1,4 @@
-"""The command line: dlq demo | lab | report | snapshot | check.
+"""The command line: dlq demo | lab | report | snapshot | check | journal.
 
 Exit codes: 0 done, 1 and 2 are what `dlq check` found (warning, critical; 2 is a wrong command line, too),
 3 could not be done, 130 stopped by Ctrl-C.
@@ -20,6 +20,7 @@ from dlqanalysis.errors import DLQError, SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dlqanalysis.journal import Journal
     from dlqanalysis.model import Finding, Source
 
 FAILED, STOPPED = 3, 130
@@ -38,6 +39,8 @@ report_app = typer.Typer(
     no_args_is_help=True, help="Write reports: self-contained HTML files that open offline."
 )
 app.add_typer(report_app, name="report")
+journal_app = typer.Typer(no_args_is_help=True, help="The record of every action: look, and prove.")
+app.add_typer(journal_app, name="journal")
 
 SourceName = Annotated[
     str,
@@ -185,6 +188,48 @@ def check(
     if notify and health.worst(findings) != "ok":
         send(findings, limits)
     raise typer.Exit(health.exit_code(findings))
+
+
+@journal_app.command()
+def runs(
+    count: Annotated[int, typer.Option("-n", help="How many of the newest.")] = 20,
+) -> None:
+    """Who did what, when and why, the newest first; DLQ_JOURNAL_URL names the journal."""
+    table = _journal().runs().head(count)
+    names = ["run_id", "action", "source", "operator", "reason", *_COUNTED]
+    shown = table[names].rename(columns={name: name.replace("_", " ") for name in names})
+    typer.echo(_plain_lines(shown.to_string(index=False)) if len(table) else "No run yet.")
+
+
+@journal_app.command()
+def verify() -> None:
+    """Whether every entry is what was written. Exit code 0 when it is, 2 when something was altered."""
+    journal = _journal()
+    broken = journal.verify()
+    for sentence in broken:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    if broken:
+        raise typer.Exit(2)
+    count = len(journal.runs())
+    typer.echo(f"Every entry of {count:,} run{'' if count == 1 else 's'} is what was written.")
+
+
+_COUNTED = ("sent", "refused", "skipped", "uncertain", "not_reached")
+
+
+def _journal() -> "Journal":
+    from dlqanalysis.journal import Journal
+
+    if (journal := Journal.if_any()) is None:
+        raise SettingsError(
+            "There is no journal yet: it is made with the first replay. DLQ_JOURNAL_URL or DLQ_HOME may name"
+            " another place."
+        )
+    return journal
+
+
+def _plain_lines(text: str) -> str:
+    return "\n".join(_plain(line) for line in text.splitlines())
 
 
 def _executions(source: "Source") -> "pd.DataFrame | None":

@@ -17,7 +17,7 @@ from dlqanalysis.cli import app, main
 from dlqanalysis.frame import from_records
 
 COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "notebook"],
-            ["snapshot"], ["check"]]  # fmt: skip
+            ["snapshot"], ["check"], ["journal"], ["journal", "runs"], ["journal", "verify"]]  # fmt: skip
 
 
 @dataclass
@@ -94,6 +94,8 @@ def test_every_command_and_option_has_help():
         "notebook",
         "snapshot",
         "check",
+        "runs",
+        "verify",
     }
     for function in found:
         assert function.__doc__
@@ -205,3 +207,26 @@ def test_check_and_snapshot_of_a_database(dlq, shop_url, tmp_path):
     assert result.returncode == 0 and result.stdout.strip() == str(kept), result.stderr
     assert list(archive.read(kept)["task_id"]) == ["t1"]
     assert "hunter" not in str(pd.read_parquet(kept).to_dict())
+
+
+def test_the_journal_is_shown_and_proven(dlq, tmp_path):
+    from sqlalchemy import create_engine, text
+
+    from dlqanalysis.journal import Journal
+    from dlqanalysis.plan import plan
+
+    assert dlq("journal", "verify").returncode == 3  # there is none yet
+    url = f"sqlite:///{tmp_path / 'journal.sqlite'}"
+    journal = Journal(url)
+    rows = [{"failure_id": "1", "task_name": "a", "args": [], "failed_at": "2026-11-01T00:00:00Z"}]
+    made = plan(from_records(rows), journal, reason="INC-9 \x1b[31m", action="archive")
+    run = journal.start(made, {})
+    journal.claim(run, made.source, list(made.items()))
+    shown = dlq("journal", "runs", DLQ_JOURNAL_URL=url)
+    assert run in shown.stdout and "INC-9" in shown.stdout and "\x1b" not in shown.stdout
+    good = dlq("journal", "verify", DLQ_JOURNAL_URL=url)
+    assert (good.returncode, good.stdout) == (0, "Every entry of 1 run is what was written.\n")
+    with create_engine(url).begin() as db:
+        db.execute(text("UPDATE dlq_entries SET detail = '{}' WHERE event = 'started'"))
+    bad = dlq("journal", "verify", DLQ_JOURNAL_URL=url)
+    assert bad.returncode == 2 and run in bad.stderr

@@ -22,7 +22,7 @@ FLOORS = (
     {"fingerprint", "payload", "redact", "signals"},
     {"contrast", "frame", "readings", "queries", "journal", "rules"},
     {"archive"},
-    {"sources", "classify", "patterns", "duplicates", "notify"},
+    {"sources", "joined", "classify", "patterns", "duplicates", "notify"},
     {"plan", "run", "evidence", "health", "charts", "headline", "operations", "preflight"},
     {"replay"},
     {"report"},
@@ -35,6 +35,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 THINKING = {
     "classify",
     "evidence",
+    "joined",
     "signals",
     "payload",
     "contrast",
