@@ -75,6 +75,9 @@ class Api:
     usual_path: str
     begins: str  #: what follows the URL's path, for those who wrote another one
     right: str  #: what a token that is refused lacks
+    header: str = (
+        "Authorization: Bearer"  #: the header that takes the token, and what stands before it
+    )
 
 
 class Client:
@@ -103,9 +106,11 @@ class Client:
         self._token, self._timeout, self._tries, self._sleep = (
             _checked(token, token_name), timeout, tries, sleep,
         )  # fmt: skip
+        self.has_token = bool(self._token)
         headers = {"Accept": "application/json", "User-Agent": "dlqanalysis"}
         if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+            header, _, before = api.header.partition(":")
+            headers[header] = f"{before.strip()} {self._token}".strip()
         self._http = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
