@@ -41,7 +41,7 @@ bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=g
 	@$(BIN)/python -m bench $(ONLY)
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra demo --extra test --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra demo --extra test --extra scale --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 	echo 'drain3>=0.9.11' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-bench.lock
 
 docs: $(READY)  ## write the generated tables of README and docs again
