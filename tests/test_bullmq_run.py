@@ -416,7 +416,7 @@ def test_preflight_tells_of_queues_workers_and_deduplication(bull):
     bull.add({"data": {}, "opts": {"deduplication": {"id": "d-1"}}})
     with connect_hand(bull.url) as hand:
         assert "Nobody works on queue default" in told(hand, bull)
-        bull.work("again", slow=1500, concurrency=1)
+        bull.work("hold", concurrency=1)
         text = told(hand, bull)
         assert f"Queue default (bullmq:{bull.version}." in text and "2 failed" in text
         assert "Queue default has workers." in text

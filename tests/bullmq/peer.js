@@ -6,6 +6,7 @@ const readline = require('node:readline');
 
 const libraries = { 5: require('bullmq5'), 6: require('bullmq6') };
 const open = [];
+const held = [];
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n');
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -29,17 +30,18 @@ const fail = {
   odd: () => { throw new Error('Ünï ☃ \u0000 \ud800 "quoted"\nsecond line'); },
 };
 
-// mode: "fail" throws what data.fail says; "ok" never; "again" throws where data.again is set
-async function work(library, { url, prefix, queue, mode, concurrency = 4, slow = 0 }) {
+// mode: "fail" throws what data.fail says; "ok" never; "again" throws where data.again is set; "hold" ends with release
+async function work(library, { url, prefix, queue, mode, name, concurrency = 4, slow = 0 }) {
   const process_ = async (job) => {
     say({ ran: job.id, queue, name: job.name, data: job.data ?? null, made: job.attemptsMade, priority: job.priority, mode });
     if (slow) await sleep(slow);
+    if (mode === 'hold') await new Promise((done) => held.push(done));
     if (mode === 'fail' && job.data && job.data.fail) fail[job.data.fail](job);
     if (mode === 'again' && job.data && job.data.again) throw new Error('connect ECONNREFUSED, again');
     return 1;
   };
   const worker = new library.Worker(queue, process_, {
-    connection: connection(url), prefix, concurrency, drainDelay: 1, lockDuration: 5000, stalledInterval: 30000,
+    connection: connection(url), prefix, name, concurrency, drainDelay: 1, lockDuration: 5000, stalledInterval: 30000,
   });
   worker.on('error', (error) => say({ trouble: String(error) }));
   await worker.waitUntilReady();
@@ -69,7 +71,9 @@ const commands = {
     }
   },
   work,
-  rest: async () => { await Promise.all(open.splice(0).map((worker) => worker.close())); },
+  release: async () => { held.splice(0).forEach((done) => done()); },
+  rest: async () => { held.splice(0).forEach((done) => done()); await Promise.all(open.splice(0).map((worker) => worker.close())); },
+  drain: (library, ask) => withQueue(library, ask, (queue) => queue.drain()),
   pause: (library, ask) => withQueue(library, ask, (queue) => queue.pause()),
   resume: (library, ask) => withQueue(library, ask, (queue) => queue.resume()),
   counts: (library, ask) => withQueue(library, ask, (queue) => queue.getJobCounts()),

@@ -5,9 +5,10 @@ Reads the failed jobs of BullMQ 4, 5 and 6; the hand puts them back, sets them a
 
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.hand import BullHand
+from dlqanalysis.sources.bullmq.monitor import BullMonitor
 from dlqanalysis.sources.bullmq.source import BullSource
 
-__all__ = ["BullHand", "BullSource", "open_hand", "open_source"]
+__all__ = ["BullHand", "BullMonitor", "BullSource", "open_hand", "open_monitor", "open_source"]
 
 CAN = {
     "read": "the failed set of each queue with scores, jobs as bytes, in pages",
@@ -37,3 +38,8 @@ def open_source(url: str, name: str = "bullmq") -> BullSource:
 def open_hand(url: str, name: str = "bullmq") -> BullHand:
     """A hand for a bullmq+redis URL, with the user that stands in it."""
     return BullHand(Address.parse(url))
+
+
+def open_monitor(url: str, name: str = "bullmq") -> BullMonitor:
+    """A monitor for a bullmq+redis URL; the user of the source is enough."""
+    return BullMonitor(Address.parse(url))

@@ -90,12 +90,13 @@ def outcomes(
     for queue, names in gone.items():
         ends = _ends(client, Keys(prefix, queue)(b"events"), names.keys(), since)
         for job, text in names.items():
-            found[text] = _ENDS[ends[job]] if job in ends else _GONE
+            found[text] = _ENDS.get(ends.get(job, b""), _GONE)
     return found
 
 
 def _ends(client: "redis.Redis", stream: bytes, names: Any, since: datetime) -> dict[bytes, bytes]:
-    """The last event of an end for each job, among the newest ones."""
+    """The last event for each job, among the newest ones, that tells an end, or that it waits: what was before
+    that belongs to an earlier failure."""
     found: dict[bytes, bytes] = {}
     end, first = "+", f"{int(since.timestamp() * 1000)}"
     for _ in range(_EVENT_PAGES):
@@ -103,8 +104,9 @@ def _ends(client: "redis.Redis", stream: bytes, names: Any, since: datetime) -> 
         for _, values in page:
             event = _dict(values)
             job = event.get(b"jobId")
-            if job in names and job not in found and event.get(b"event") in _ENDS:
-                found[job] = event[b"event"]
+            what = event.get(b"event", b"")
+            if job in names and job not in found and (what in _ENDS or what == b"waiting"):
+                found[job] = what
         if len(page) < _EVENTS or len(found) == len(names):
             break
         end = "(" + page[-1][0].decode()

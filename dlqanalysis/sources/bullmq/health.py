@@ -1,0 +1,130 @@
+"""What can be seen to be wrong with Redis under BullMQ, and with its queues: one finding each."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dlqanalysis.model import Finding
+from dlqanalysis.sources.bullmq import standing
+from dlqanalysis.sources.bullmq.address import Address
+from dlqanalysis.sources.bullmq.keys import Keys, shown
+
+if TYPE_CHECKING:
+    import redis
+
+_FULL, _FILLING = 0.9, 0.75  # of maxmemory
+_SAMPLE = 100  # failed jobs whose options are looked at
+
+
+def server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
+    """Redis itself: reachable, never evicting, not full, able to save."""
+    client.ping()
+    told = asked(client, "INFO") or {}
+    version = told.get("valkey_version") or told.get("redis_version") or "of unknown version"
+    text = f"Redis at {address} answers ({version})."
+    yield Finding(name="redis", severity="ok", text=text)
+    if not told:
+        text = f"Redis at {address} tells this user nothing of its memory: grant INFO to see it."
+        yield Finding(name="memory", severity="warning", text=text)
+        return
+    most, used = int(told.get("maxmemory", 0)), int(told.get("used_memory", 0))
+    policy = str(told.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        text = (
+            f"Redis at {address} has maxmemory-policy {policy}: when memory is full it deletes keys, jobs among"
+            " them, without a word. BullMQ needs noeviction."
+        )
+        severity = "critical" if most else "warning"
+        yield Finding(name="eviction", severity=severity, text=text, facts={"policy": policy})
+    share = used / most if most else 0.0
+    text = f"Redis at {address} uses {used / 2**20:,.0f} MB" + (
+        f" of {most / 2**20:,.0f} MB ({share:.0%})." if most else "; it has no limit."
+    )
+    severity = "critical" if share >= _FULL else "warning" if share >= _FILLING else "ok"
+    yield Finding(name="memory", severity=severity, text=text, facts={"used": used, "most": most})
+    for name in ("rdb_last_bgsave_status", "aof_last_write_status"):
+        if str(told.get(name, "ok")) != "ok":
+            text = f"Redis at {address} could not save ({name}): a restart would lose what is not on disk."
+            yield Finding(name="saving", severity="critical", text=text)
+
+
+def queue(client: "redis.Redis", keys: Keys, workers: int | None) -> Iterator[Finding]:
+    """One queue: paused, worked on, stalled jobs, ids in two places, failures that are deleted."""
+    import redis
+
+    name = shown(keys.queue)
+    try:
+        paused = client.execute_command("HEXISTS", keys(b"meta"), "paused")
+        asking = client.pipeline(transaction=False)
+        for state in ("waiting", "paused", "prioritized"):
+            standing.depth(asking, keys, state)
+        waiting = sum(asking.execute())
+        if paused:
+            text = f"Queue {name} is paused; {waiting:,} jobs wait."
+            yield Finding(name=f"paused {name}", severity="warning", text=text)
+        elif waiting and workers == 0:
+            text = f"{waiting:,} jobs wait in queue {name}, and nobody works on it."
+            yield Finding(name=f"workers {name}", severity="critical", text=text)
+        held = standing.ids(client, keys, "active")
+        if gone := standing.stalled(client, keys, held):
+            ones = sorted(map(shown, gone))
+            text = (
+                f"{len(gone):,} active jobs of queue {name} have lost their worker ({', '.join(ones[:3])}): any"
+                " running worker puts them back within its stalledInterval. Do not clean active jobs."
+            )
+            facts = {"jobs": ones[:100]}
+            yield Finding(name=f"stalled {name}", severity="warning", text=text, facts=facts)
+        if doubles := standing.twice(client, keys):
+            first, places = next(iter(doubles.items()))
+            text = (
+                f"{len(doubles):,} jobs of queue {name} stand in two places, such as {shown(first)} in"
+                f" {' and '.join(places)}: somebody pushed ids by hand, and they may run twice."
+            )
+            facts = {"jobs": [shown(job) for job in list(doubles)[:100]]}
+            yield Finding(name=f"duplicates {name}", severity="critical", text=text, facts=facts)
+        yield from _deletes(client, keys)
+    except redis.ResponseError as error:
+        text = f"Queue {name} cannot be looked at: {' '.join(str(error).split())[:160]}"
+        yield Finding(name=f"queue {name}", severity="warning", text=text)
+
+
+def _deletes(client: "redis.Redis", keys: Keys) -> Iterator[Finding]:
+    """Whether the newest failures say that BullMQ deletes failures."""
+    asking = client.pipeline(transaction=False)
+    for job in client.execute_command("ZREVRANGE", keys(b"failed"), 0, _SAMPLE - 1):
+        asking.execute_command("HGET", keys(job), "opts")
+    rows = asking.execute(raise_on_error=False)
+    deleting = sum(_removes(opts) for opts in rows if isinstance(opts, bytes))
+    if deleting:
+        text = (
+            f"{deleting} of the newest {len(rows)} failures of queue {shown(keys.queue)} say removeOnFail: BullMQ"
+            " deletes failures there, so that what is read is not all that failed."
+        )
+        yield Finding(name=f"removes {shown(keys.queue)}", severity="warning", text=text)
+
+
+def _removes(opts: bytes) -> bool:
+    try:
+        told = json.loads(opts, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and bool(told.get("removeOnFail"))
+
+
+def moment(milliseconds: Any) -> datetime | None:
+    """A time of BullMQ; None where there is none."""
+    try:
+        return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def asked(client: "redis.Redis", *command: Any) -> Any:
+    """An answer; None where Redis refuses to give one."""
+    import redis
+
+    try:
+        return client.execute_command(*command)
+    except redis.ResponseError:
+        return None
