@@ -17,6 +17,15 @@ WHERE created_at > coalesce(CAST(:since AS timestamptz), now() - interval '24 ho
 GROUP BY task_name
 ORDER BY success_percent NULLS FIRST, task_name;
 
+-- name: task_runs(since, task_name)
+-- When each task ran, lately (default: seven days), once a run whatever became of it: for dlq.beat_gaps.
+SELECT task_name, created_at AS at
+FROM task_executions
+WHERE created_at > coalesce(CAST(:since AS timestamptz), now() - interval '7 days')
+  AND status IN ('success', 'failed')
+  AND (CAST(:task_name AS text) IS NULL OR task_name = CAST(:task_name AS text))
+ORDER BY task_name, at;
+
 -- name: active_connections()
 -- Sessions of this database server by state, and the longest running statement: look before a bulk replay.
 SELECT

@@ -78,6 +78,8 @@ ANSWERS = (
     ("communications_recent", {"property_id": 2}, ["property_id"], [(2,)]),
     ("success_rate", {}, ["task_name", "successes", "failures", "success_percent"], [("mail", 1, 1, 50.0), ("memo", 1, 0, 100.0)]),
     ("success_rate", {"since": "7d", "task_name": "mail"}, ["success_percent"], [(33.33,)]),
+    ("task_runs", {"since": "12h"}, ["task_name"], [("mail",), ("mail",), ("memo",)]),
+    ("task_runs", {"task_name": "memo"}, ["task_name"], [("memo",)]),
     ("waiting_locks", {}, ["pid"], []),
 )  # fmt: skip
 
