@@ -82,7 +82,7 @@ def careful(url: str) -> Iterator[Any]:
     import sqlalchemy as sa
 
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    rules = _patterns()
+    rules = patterns()
     yield
     failures = pd.read_sql(sa.text(f"select {COLUMNS} from failed_tasks"), engine)
     codes, texts = pd.factorize(failures["exception_message"])
@@ -98,7 +98,7 @@ def naive(url: str, part: int) -> Iterator[Any]:
     """A notebook as most are: everything loaded, each row by itself (here: the first `part` rows)."""
     import time
 
-    rules = _patterns()
+    rules = patterns()
     reading = read_sql(url, "*")
     next(reading)
     yield
@@ -112,7 +112,7 @@ def naive(url: str, part: int) -> Iterator[Any]:
     yield loaded, part
 
 
-def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+def patterns() -> list[tuple[str, re.Pattern[str]]]:
     """The message patterns of each built-in rule as one regex of Python's, in the rulebook's order."""
     found = []
     for rule in builtin():
