@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -59,50 +60,69 @@ def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
     assert len(loaded(bull)) == 40 and not bull.peer.trouble
 
 
-def operator(*args):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.bull_operator", *args],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONWARNINGS": "default"},
-    )  # fmt: skip
+class Operators:
+    """Starts operators, each a process; `ended` gives what one said in the end, empty while it runs or was killed."""
+
+    def __init__(self, folder):
+        self.folder, self.said = folder, {}
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.bull_operator"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def start(self, *args):
+        out = self.folder / f"said-{len(self.said)}"
+        self.process.stdin.write(json.dumps([str(out), *args]) + "\n")
+        self.process.stdin.flush()
+        pid = int(self.process.stdout.readline())
+        self.said[pid] = out
+        return pid
+
+    def ended(self, pid):
+        return self.said[pid].read_text() if self.said[pid].exists() else ""
+
+    def summary(self, pid):
+        wait_for(lambda: self.ended(pid), 60)
+        return json.loads(self.ended(pid))[0]
 
 
-def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal):
+@pytest.fixture
+def operators(tmp_path):
+    running = Operators(tmp_path)
+    yield running
+    running.process.stdin.close()
+    running.process.wait(10)
+    running.process.stdout.close()
+
+
+def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal, operators):
     wanted, others = mixed(bull5, 60, 10)
     bull5.work()
-    args = (bull5.url, journal.place, "oldest", "8/s")
+    args = (bull5.url, journal.place, "oldest")
     for least in (5, 20):
-        process = operator(*args)
-        wait_for(
-            lambda least=least, p=process: len(bull5.peer.ran) >= least or p.poll() is not None
-        )
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        pid = operators.start(*args, "20/s")
+        wait_for(lambda least=least, pid=pid: len(bull5.peer.ran) >= least or operators.ended(pid))
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+        assert not operators.ended(pid)
     assert len(bull5.peer.ran) < 60
-    last = operator(*args[:3], "500/s")
-    out, err = last.communicate(timeout=60)
-    assert last.returncode == 0, err
+    summary = operators.summary(operators.start(*args, "500/s"))
     wait_for(lambda: len(bull5.peer.ran) >= 60)
     time.sleep(0.1)
     assert bull5.runs() == Counter(wanted)
-    summary = json.loads(out.splitlines()[-1])[0]
     assert summary["sent"] == summary["planned"] == 60 and summary["uncertain"] == 0
     assert sorted(bull5.failed()) == sorted(others)
 
 
-def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path):
+def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path, operators):
     wanted, others = mixed(bull6, 60, 10)
     bull6.work()
-    operators = [
-        operator(bull6.url, f"sqlite:///{tmp_path / order}.sqlite", order, "60/s")
+    two = [
+        operators.start(bull6.url, f"sqlite:///{tmp_path / order}.sqlite", order, "60/s")
         for order in ("oldest", "newest")
     ]
-    done = [process.communicate(timeout=60) for process in operators]
-    assert [process.returncode for process in operators] == [0, 0], done
+    rows = [operators.summary(one) for one in two]
     wait_for(lambda: len(bull6.peer.ran) >= 60)
     time.sleep(0.1)
     assert bull6.runs() == Counter(wanted)
-    rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
     assert sum(row["sent"] for row in rows) == 60
     assert all(row["planned"] == row["sent"] + row["skipped"] for row in rows)
     assert sorted(bull6.failed()) == sorted(others)
