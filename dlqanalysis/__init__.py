@@ -52,6 +52,7 @@ _FACE = {
     "unregistered": "workload",
     "orphaned": "workload",
     "beat_gaps": "workload",
+    "repair": "repair",
     "plan": "plan",
     "Plan": "plan",
     "undo": "plan",

@@ -45,6 +45,7 @@ THINKING = {
     "plan",
     "fingerprint",
     "health",
+    "repair",
 }
 
 #: library -> rooms that may import it. A library that is not named here is free.
