@@ -22,7 +22,7 @@ FLOORS = (
     {"fingerprint", "payload", "redact", "signals"},
     {"contrast", "frame", "readings", "queries", "journal", "rules"},
     {"archive"},
-    {"sources", "joined", "classify", "patterns", "duplicates", "workload", "notify"},
+    {"sources", "joined", "classify", "patterns", "duplicates", "workload", "notify", "repair"},
     {"plan", "run", "evidence", "health", "charts", "headline", "operations", "preflight"},
     {"replay"},
     {"report"},
