@@ -48,6 +48,10 @@ SYSTEMS = {
     "list+redis": "redis_list",
     "list+rediss": "redis_list",
     "log+file": "logs",
+    "queue+http": "queue_api",
+    "queue+https": "queue_api",
+    "prometheus+http": "prometheus",
+    "prometheus+https": "prometheus",
 }
 #: names of log files: celery.log, celery.log.1, celery.log-20261122.gz, celery*.log*, worker.journal.json
 _LOG = re.compile(r"\.log([.*?-]|$)|\.journal\.jsonl?$")
@@ -233,6 +237,10 @@ def _with_representatives(source: "Source", table: pa.Table, notes: list[str]) -
     """The table with a traceback on one row of each kind."""
     from dlqanalysis.sources._representatives import MOST, representatives
 
+    if "exception_message" in table.column_names:  # as the frame will have it: classify knows it again
+        at = table.column_names.index("exception_message")
+        wide = table["exception_message"].cast(pa.large_string())
+        table = table.set_column(at, "exception_message", wide)
     rows, groups = representatives(table)
     if groups > MOST:
         notes.append(
