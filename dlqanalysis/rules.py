@@ -7,7 +7,7 @@ class = "transient"                       # transient, permanent, data or unknow
 why = "The mail provider asks us to come back later"
 confidence = "high"                       # high, medium (default) or low
 retry_after = "10m"                       # optional
-exception = ["SMTPServerBusy"]            # a class of the chain; * stands for anything, Error/Exception may follow
+exception = ["SMTPServerBusy"]            # a class of the chain; * stands for anything, {A,B} for either; Error/Exception may follow
 message = ['mailbox .* is busy']          # RE2, case-insensitive, anywhere in the chain's messages
 smtp = ["4.2.*"]                          # and any kind of code that signals finds: http_status, sqlstate, errno, ...
 any.http_status = ["429"]                 # each kind under `any` is enough by itself
@@ -41,6 +41,7 @@ _ABOUT = ("name", "class", "why", "confidence", "retry_after", "examples", "when
 _EXAMPLE = ("exception", "message", "traceback", "task", "payload_state")
 _BUILTIN = Path(__file__).with_name("rulebook.toml")
 _HEADER = re.compile(r"\s*\[\[\s*rule\s*\]\]")
+_EITHER = re.compile(r"\{([^{}]*)\}")
 
 Condition = Mapping[str, tuple[str, ...]]
 
@@ -223,10 +224,15 @@ def _classes(book: Book, name: str) -> tuple[int, ...]:
 
 def _class_pattern(value: str) -> str:
     """A class condition as a pattern: whole parts of the dotted name, Error or Exception may follow."""
-    glob = "".join(
+    parts = [_glob(part) for part in _EITHER.split(value)]
+    parts[1::2] = [f"(?:{part.replace(',', '|')})" for part in parts[1::2]]
+    return rf"^(?:.*\.)?{''.join(parts)}(?:Error|Exception)?$"
+
+
+def _glob(value: str) -> str:
+    return "".join(
         ".*" if char == "*" else "." if char == "?" else re.escape(char) for char in value
     )
-    return rf"^(?:.*\.)?{glob}(?:Error|Exception)?$"
 
 
 def _quote(reasons: Sequence[Any], found: Signals) -> str:

@@ -141,6 +141,9 @@ when = [{ http_status = ["5??"], task = ["emails.*"] }]
         ("exceptions.Timeout", "requests.exceptions.Timeout", True),
         ("redis.exceptions.*", "redis.exceptions.DataError", True),
         ("DataError", "MetaDataError", False),
+        ("*{Module,Gem}{,s}NotFound", "Bundler::GemsNotFound", True),
+        ("*{Module,Gem}NotFound", "OrderNotFound", False),
+        ("Map<A,B>", "Map<A,B>", True),
         ("Exception\\ConnectException".replace("\\", "."), "GuzzleHttp\\Exception\\ConnectException", True),
     ],
 )  # fmt: skip

@@ -109,7 +109,7 @@ def _masked(message: str) -> str:
 
 def _one_line(text: str) -> str:
     """A class or task name as a condition: signs that mean something in a condition become ?."""
-    return re.sub(r"[\[\]\s]", "?", text)
+    return re.sub(r"[\[\]{}\s]", "?", text)
 
 
 def _pattern(kind: str, message: str) -> str:

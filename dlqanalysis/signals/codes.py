@@ -21,6 +21,7 @@ KINDS = (
 )  # fmt: skip
 
 _REASON = "|".join(phrase.replace(" ", "[ _-]?") for many in REASONS.values() for phrase in many)
+_STATUS = {phrase: status for status, many in REASONS.items() for phrase in many}
 _4XX = r"([45]\d\d)"
 _QUOTES = r"""["'\\`]*"""
 
@@ -40,6 +41,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"(?i)\bstatus(?:[ _-]?code)?{_QUOTES}\s*(?:is|was|of|to|from server|received|returned)?\s*(?:[:=,(]|=>)?\s*[\"'(\[`]*{_4XX}\b",
     ),
     ("http_status", r"""(?i)["']code["']\s*(?::|=>)\s*["']?([45]\d\d)\b"""),
+    ("http_status", r"(?i)\((\d{3})\)\s*Reason:"),
+    ("http_status", rf"(?i)\bin an? {_QUOTES}0 ({_REASON})\b"),  # masked: the phrase still tells it
     ("http_status?", rf"(?i)\b(?:response|error|http|return|server|result)[ _-]?code{_QUOTES}\s*(?:is|was|of|:|=>?|\()?\s*[\"'(`]*{_4XX}\b"),
     ("http_status?", rf"(?i)\bcode\s*(?:is|was|:|=)?\s*[\"'`]?{_4XX}\b"),
     ("http_status?", rf"(?i)\b{_4XX}{_QUOTES}[\s:)\]_,|-]{{0,4}}[\"'(`]*(?:{_REASON})\b"),
@@ -97,7 +100,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("exit_code", r"(?i)\b(?:exitcode|returncode|exit_code|rc)[\"' :=(]{1,4}(-?\d{1,3})\b"),
     ("exit_code", r"(?i)\bwaitpid returned (\d{1,5})\b"),
     ("exit_signal", r"\b(SIG(?:KILL|TERM|SEGV|ABRT|BUS|INT|HUP|ILL|FPE|QUIT|PIPE|XCPU|ALRM))\b"),
-    ("exit_signal", r"(?i)\bsignal[: ]+(\d{1,2})\b"),
+    ("exit_signal", r"""(?i)\bsignal[: ]+["']?(\d{1,2})\b"""),
     ("exit_signal", r"(?i)\bsignal: (killed|terminated|segmentation fault|aborted|interrupt|hangup)"),
     ("code", r"An error occurred \(([\w.]+)\)"),
     ("code", r"(?i)\bapi error ([A-Za-z][\w.]+):"),
@@ -171,6 +174,11 @@ _UNITS = frozenset(
 )
 _SMTP = re2.compile(
     r"(?i)\bsmtp|\b[245]\d\d[ -]#?[245]\.\d{1,3}\.\d{1,3}\b|expected response code|\bmailbox\b|\brecipients? (?:address|rejected|refused)|\bEENVELOPE\b"
+    r"|\b(?:mail|rcpt|recipient|data) command failed|\bmessage failed: [245]|\bcan't send mail"
+)
+# Clouds name the class after the code; their Node client throws it without a module.
+_CODE_CLASS = re2.compile(
+    r"(?i)^(?:aws|com\.amazonaws|software\.amazon|botocore\.errorfactory|types)\.|^[a-z]+exception$"
 )
 _PRISMA = re2.compile(r"(?i)prisma|\bcode[\"'`]?\s*[:=]\s*[\"'`]P[1256]\d{3}")
 _MAX = 12  # values of a kind; a dump of thousands says nothing more
@@ -240,6 +248,8 @@ def _normal(kind: str, code: str) -> str | None:
     if kind == "errno":
         name = ERRNO.get(code, code)
         return name if name in ERRNO_NAMES else None
+    if kind == "http_status" and not code.isdigit():
+        return _STATUS.get(code.lower())
     if kind == "grpc":
         return GRPC_SPELLINGS.get(code.replace("_", "").lower())
     if kind == "exit_signal":
@@ -275,6 +285,8 @@ def _of_class(name: str) -> Iterable[tuple[str, str]]:
         yield "http_status", digits
     if name.startswith(("GRPC.", "Google.Cloud.")) and last.lower() in GRPC_SPELLINGS:
         yield "grpc", GRPC_SPELLINGS[last.lower()]
+    if _CODE_CLASS.search(name):
+        yield "code", last
 
 
 def _is_smtp(chain: Chain) -> bool:

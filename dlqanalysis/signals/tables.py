@@ -74,6 +74,8 @@ ERRNO: dict[str, str] = {
     "11002": "EAI_AGAIN", "11004": "EAI_NODATA", "-111": "ECONNREFUSED", "-104": "ECONNRESET",
     "-110": "ETIMEDOUT", "-3001": "EAI_AGAIN", "-3008": "EAI_NONAME", "-32": "EPIPE", "-28": "ENOSPC",
     "-13": "EACCES",
+    # what a resolver library (c-ares) calls the same
+    "ETIMEOUT": "ETIMEDOUT", "ESERVFAIL": "EAI_FAIL", "EREFUSED": "EAI_FAIL",
 }  # fmt: skip
 ERRNO_NAMES = frozenset(ERRNO.values()) | {
     "ENOTFOUND",
