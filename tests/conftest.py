@@ -1,5 +1,5 @@
 """Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
-`redis_shop`, `amqp_shop`.
+`redis_shop`, `amqp_shop`, `dead` and `classic` (dead-letter queues).
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
 """
@@ -17,6 +17,7 @@ import pytest
 from dlqanalysis.demo import servers
 from dlqanalysis.demo.shop import DEAD_LETTERS, EXCHANGE, QUEUES
 from tests import services as _services
+from tests.rabbit import Rabbit, rabbit
 
 _numbers = itertools.count()
 
@@ -91,7 +92,8 @@ def amqp_management_url(services: _services.Services) -> str:
 
 @pytest.fixture
 def queue_name(request: pytest.FixtureRequest, token: str) -> Iterator[Callable[[str], str]]:
-    """Makes names for queues, exchanges and keys that no other test has: queue_name("memos")."""
+    """Makes names for queues, exchanges and keys that no other test has: queue_name("memos"). What carries one
+    on a shared broker goes after the test, NAME.dlq and NAME.dlq.quarantine with it."""
     made: list[str] = []
 
     def name(word: str) -> str:
@@ -100,7 +102,23 @@ def queue_name(request: pytest.FixtureRequest, token: str) -> Iterator[Callable[
 
     yield name
     if (real := os.environ.get("DLQ_TEST_AMQP_URL")) and "amqp_url" in request.fixturenames:
-        _services.delete_amqp(real, made)
+        _services.delete_amqp(real, [n + e for n in made for e in ("", ".dlq", ".dlq.quarantine")])
+
+
+@pytest.fixture(params=["classic", "quorum"])
+def dead(
+    request: pytest.FixtureRequest, amqp_url: str, queue_name: Callable[[str], str]
+) -> Iterator[Rabbit]:
+    """A work queue with a dead-letter queue of each kind."""
+    with rabbit(amqp_url, queue_name("memos"), request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def classic(amqp_url: str, queue_name: Callable[[str], str]) -> Iterator[Rabbit]:
+    """A work queue with a classic dead-letter queue."""
+    with rabbit(amqp_url, queue_name("memos")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -19,20 +19,6 @@ from tests.source_suite import check_source
 pytestmark = pytest.mark.rabbitmq
 
 
-@pytest.fixture(params=["classic", "quorum"])
-def dead(request, amqp_url, queue_name):
-    with rabbit(amqp_url, queue_name("memos"), request.param) as made:
-        queue_name("memos.dlq")
-        yield made
-
-
-@pytest.fixture
-def classic(amqp_url, queue_name):
-    with rabbit(amqp_url, queue_name("memos")) as made:
-        queue_name("memos.dlq")
-        yield made
-
-
 def load(made, options="", **asked):
     return dlq.load(open_source(url_of(made.url, made.dlq, options)), **{"since": None, **asked})
 
@@ -167,13 +153,13 @@ def test_other_kinds_of_messages(classic):
     assert len(load(classic)) == 4
 
 
-def test_what_never_ran_is_no_failure(classic, amqp_management_url, monkeypatch):
+def test_what_never_ran_is_no_failure(classic, queue_name):
     channel, dlq_name = classic.channel, classic.dlq
     classic.task([0])
     classic.reject(1)
     classic.publish(body([1]), headers=headers(), expiration="1")
     classic.until(dlq_name, 2)
-    short = f"{classic.work}.short"
+    short = queue_name("short")
     dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dlq_name, "x-max-length": 1}
     channel.queue_declare(short, durable=True, arguments=dead)
     for number in (2, 3):

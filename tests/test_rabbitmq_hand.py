@@ -266,6 +266,16 @@ def test_still_there_is_not_reached_gone_is_sent(dead):
     assert {settled[i.failure_id].state for i in planned[1:]} == {State.NOT_REACHED}
 
 
+def test_a_queue_that_somebody_consumes_leaves_doubt(classic):
+    classic.fill(1)
+    planned = items(load(classic))
+    classic.channel.basic_consume(classic.dlq, lambda *_: None)
+    classic.until(classic.dlq, 0)
+    with open_hand(url_of(classic.url, classic.dlq)) as hand:
+        [settled] = hand.settle(planned, "run-1")
+    assert settled.state == State.UNCERTAIN and "somebody consumes" in settled.detail
+
+
 def test_a_queue_that_forgets_leaves_doubt(amqp_url, queue_name, amqp_management_url, monkeypatch):
     monkeypatch.setenv("DLQ_RABBITMQ_MANAGEMENT_URL", amqp_management_url)
     with rabbit(amqp_url, queue_name("q"), **{"x-message-ttl": 3_600_000}) as made:

@@ -8,23 +8,35 @@ from dlqanalysis.profile import setting
 from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.rabbitmq.address import Address
 from dlqanalysis.sources.rabbitmq.hand import RabbitHand
+from dlqanalysis.sources.rabbitmq.monitor import RabbitMonitor
 from dlqanalysis.sources.rabbitmq.queues import Queues
 from dlqanalysis.sources.rabbitmq.source import RabbitSource
 
-__all__ = ["RabbitHand", "RabbitSource", "open_hand", "open_source"]
+__all__ = [
+    "RabbitHand",
+    "RabbitMonitor",
+    "RabbitSource",
+    "open_hand",
+    "open_monitor",
+    "open_source",
+]
 
 CAN = {
-    "read": "one look at the whole queue under a short lock; every message is given back",
+    "read": "one look at the whole queue under a short lock, refused near its delivery limit; everything is given"
+    " back",
     "replay": "one channel transaction: publish to its first queue and acknowledge",
+    "repair": "a new body, whole or as args and kwargs, goes in the same transaction; headers are kept",
     "quarantine": "moved to a queue beside the dead-letter queue",
+    "restore": "moved back from the queue beside it, under the id it had",
     "purge": "acknowledged after the run's snapshot",
     "outcome": "from the dead-letter queue and the result backend",
     "settle": "still in the dead-letter queue, or not",
+    "monitor": "depths of the vhost's queues, alarms, memory and disk from the management API; else depths of the"
+    " dead-letter queues",
 }
 CANNOT = {
     "undo": "a message in a queue cannot be taken out by name",
     "archive": "a queue is no archive: the snapshot of a purge is",
-    "restore": "move messages back from the quarantine queue by a replay from there",
 }
 
 
@@ -36,6 +48,11 @@ def open_source(url: str, name: str = "rabbitmq") -> RabbitSource:
 def open_hand(url: str, name: str = "rabbitmq") -> RabbitHand:
     """The hand for the same URL, or for one with credentials that may write."""
     return RabbitHand(_queues(url, name), connect_results(name))
+
+
+def open_monitor(url: str, name: str = "rabbitmq") -> RabbitMonitor:
+    """What tells how the queues are, at the same URL. Takes no message and no lock."""
+    return RabbitMonitor(_queues(url, name))
 
 
 def _queues(url: str, name: str) -> Queues:

@@ -5,6 +5,7 @@
 | queue | the dead-letter queues, with commas |
 | delivery_limit | the limit of quorum queues where it cannot be asked: a number, or `none` |
 | most | how many messages of one queue are read at most; default 50000 |
+| near_limit | `republish`: read a quorum queue near its delivery limit all the same, publishing anew at its end what is at it; default `refuse` |
 | ids | `same`: replay under the old task ids; default `new` |
 """
 
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.sources import _amqp
 
-_OPTIONS = ("queue", "delivery_limit", "most", "ids")
+_OPTIONS = ("queue", "delivery_limit", "most", "near_limit", "ids")
 MOST = 50_000
 
 
@@ -27,6 +28,7 @@ class Address:
     delivery_limit: int | None = None
     unlimited: bool = False  #: somebody said that there is no delivery limit
     most: int = MOST
+    republishes: bool = False  #: near a delivery limit; else reading is refused there
     same_ids: bool = False
     management: str | None = field(default=None, repr=False)
 
@@ -57,12 +59,15 @@ class Address:
         limit = options.get("delivery_limit", "")
         if options.get("ids", "new") not in ("new", "same"):
             raise SettingsError("ids is 'new' or 'same'.")
+        if options.get("near_limit", "refuse") not in ("refuse", "republish"):
+            raise SettingsError("near_limit is 'refuse' or 'republish'.")
         return cls(
             url=url,
             queues=tuple(dict.fromkeys(queues)),
             delivery_limit=_number("delivery_limit", limit) if limit not in ("", "none") else None,
             unlimited=limit == "none",
             most=_number("most", options.get("most") or str(MOST)),
+            republishes=options.get("near_limit") == "republish",
             same_ids=options.get("ids") == "same",
             management=management,
         )

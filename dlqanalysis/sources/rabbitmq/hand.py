@@ -20,12 +20,22 @@ from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.sources._results import Results
 from dlqanalysis.sources.rabbitmq import message as messages
-from dlqanalysis.sources.rabbitmq.held import Held, Message, Refused, own_id_of, queue_of
+from dlqanalysis.sources.rabbitmq.held import (
+    ASIDE_RUN,
+    Held,
+    Lost,
+    Message,
+    Refused,
+    first_copy,
+    own_id_of,
+    queue_of,
+)
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.preflight import findings
 from dlqanalysis.sources.rabbitmq.queues import Facts, Queues
 from dlqanalysis.sources.rabbitmq.rows import hash_of
 
+_ASIDE = ".quarantine"  #: after the name of a dead-letter queue: where its messages are set aside
 _IDLE = 5.0  #: seconds after which held messages go back
 _GRACE = 1.5  #: seconds in which a broker gives back what a dead connection held
 _LOOK = 5.0  #: seconds between looks for what came back
@@ -37,9 +47,11 @@ _RESULTS = {
 
 
 class RabbitHand:
-    """Replays, quarantines and purges messages of the dead-letter queues of one vhost."""
+    """Replays, repairs, sets aside, brings back and purges messages of the dead-letter queues of one vhost."""
 
-    capabilities = frozenset({"replay", "quarantine", "purge", "outcome", "settle"})
+    capabilities = frozenset(
+        {"replay", "repair", "quarantine", "restore", "purge", "outcome", "settle"}
+    )
 
     def __init__(
         self, queues: Queues, results: Results | None = None, profile: Profile | None = None
@@ -52,6 +64,7 @@ class RabbitHand:
         self._known: dict[str, Facts] = {}
         self._came_back: dict[str, str] = {}  # sent id -> where
         self._looked = 0.0
+        self._worn: set[str] = set()  # queues near their delivery limit
         self._left: dict[str, int] = {}  # depth of each queue after the last look
 
     @property
@@ -72,8 +85,11 @@ class RabbitHand:
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """One row a message that is there: failure_id, queue, exchange, routing_key, shown (JSON of properties
-        and headers), properties (their bytes on the wire), body (bytes)."""
+        and headers), properties (their bytes on the wire), body (bytes). What is not in its dead-letter queue is
+        looked for in the quarantine."""
         found = self._find(failure_ids)
+        if missing := [i for i in failure_ids if i not in found]:
+            found |= self._find(missing, aside=True)
         rows = [
             {
                 "failure_id": i,
@@ -92,30 +108,35 @@ class RabbitHand:
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """Act on each item in a transaction of its own; one receipt an item as soon as it is known."""
-        if action not in ("replay", "quarantine", "purge"):
-            raise RunError(f"{self.name} can replay, quarantine and purge, not {action}.")
+        if action not in ("replay", "quarantine", "restore", "purge"):
+            raise RunError(f"{self.name} can replay, quarantine, restore and purge, not {action}.")
         return self._send(action, items, run_id)
 
     def _send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         ids = [item.failure_id for item in items]
         for place, item in enumerate(items):
             try:
-                found = self._find(ids[place:]).get(item.failure_id)
+                found = self._find(ids[place:], action == "restore").get(item.failure_id)
             except (ConnectError, *LOST) as error:
                 text = f"nothing was sent: {_said(error)}"
                 yield Receipt(failure_id=item.failure_id, state=State.REFUSED, detail=text)
                 continue
             if found is None:
-                cut = self._cut(item)
-                text = (
-                    "it is not among the oldest messages that are read at most: raise ?most="
-                    if cut
-                    else "it is no longer in the dead-letter queue"
-                )
+                text = self._absence(item, action)
                 yield Receipt(failure_id=item.failure_id, state=State.SKIPPED, detail=text)
                 continue
             with self._busy():
                 yield self._act(action, item, found, run_id)
+
+    def _absence(self, item: Item, action: str) -> str:
+        """Why a message was not found."""
+        if action == "restore":
+            return "it is not in the quarantine queue"
+        if self._cut(item):
+            return "it is not among the oldest messages that are read at most: raise ?most="
+        if self._facts(queue_of(item.failure_id)).others:
+            return "it is gone, or held by somebody else who looks at the queue: plan again later"
+        return "it is no longer in the dead-letter queue"
 
     def _act(self, action: str, item: Item, message: Message, run_id: str) -> Receipt:
         def receipt(state: State, detail: str = "", sent: str = "") -> Receipt:
@@ -127,7 +148,7 @@ class RabbitHand:
             return receipt(
                 State.REFUSED, "its headers cannot be read, so they cannot be kept whole"
             )
-        target, new_id, properties = None, "", None
+        target, new_id, properties, body = None, "", None, None
         held = self._holding(message.dlq)
         try:
             if action == "replay":
@@ -140,19 +161,31 @@ class RabbitHand:
                     return receipt(
                         State.REFUSED, f"'{target}' is itself a dead-letter queue of this source"
                     )
-                if self._queues.link.depth(target) is None:
-                    return receipt(State.REFUSED, f"there is no queue '{target}'")
                 new_id = messages.sent_id(message, self._queues.address.same_ids)
                 properties = messages.replayed(message, new_id, item, run_id)
+                if item.payload is not None:
+                    body, properties = messages.repaired(message, item.payload, properties)
             elif action == "quarantine":
                 target = self._quarantine(message.dlq)
                 properties = messages.set_aside(message, run_id)
-            if message.failure_id not in held.messages:  # the connection was lost meanwhile
-                return receipt(State.REFUSED, "nothing was sent: the broker broke off")
+            elif action == "restore":
+                by = message.properties.header(ASIDE_RUN)
+                if item.undoes and by != item.undoes:
+                    return receipt(State.SKIPPED, f"run {by} set it aside, not {item.undoes}")
+                target = queue_of(item.failure_id)
+                properties = messages.brought_back(message)
+            if target is not None:
+                depth = self._queues.link.depth(target)
+                if depth is None:
+                    return receipt(State.REFUSED, f"there is no queue '{target}'")
+                if why := self._queues.full(target, depth[0], len(body or message.body)):
+                    return receipt(State.REFUSED, why)
+        except messages.Unfit as error:
+            return receipt(State.REFUSED, str(error))
         except (ConnectError, *LOST) as error:
             return receipt(State.REFUSED, f"nothing was sent: {_said(error)}")
         try:
-            if held.move(message, target, properties):
+            if held.move(message, target, properties, body):
                 self._left[message.dlq] = self._left.get(message.dlq, 0) - 1
                 return receipt(State.SENT, "", new_id)
             return receipt(
@@ -160,12 +193,19 @@ class RabbitHand:
             )
         except Refused as error:
             return receipt(State.REFUSED, f"the broker refused it: {error}")
+        except Lost as error:
+            return receipt(State.UNCERTAIN, f"no queue took it, and {error}")
         except LOST as error:
             return receipt(State.UNCERTAIN, f"the commit was not answered: {_said(error)}", new_id)
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
-        """Still in the dead-letter queue: not reached. Gone: sent, unless the queue forgets by itself."""
+        """Still in the dead-letter queue: not reached. Gone: sent, unless the queue forgets by itself. For what
+        was set aside and is to come back, the quarantine queue decides the same way."""
+        back = [item for item in items if item.undoes]
+        yield from self._settle_back(back)
+        items = [item for item in items if not item.undoes]
         ids = [item.failure_id for item in items]
+        watched = self._watched({queue_of(i) for i in ids})
         found = self._find(ids)
         if len(found) < len(ids):
             time.sleep(_GRACE)  # a killed run's messages may be on their way back
@@ -180,7 +220,7 @@ class RabbitHand:
                     detail="it is still in the dead-letter queue",
                 )
                 continue
-            doubt = self._doubt(item)
+            doubt = self._doubt(item, watched)
             known = states.get(gone[item.failure_id]) == Outcome.SUCCEEDED
             state = State.UNCERTAIN if doubt and not known else State.SENT
             yield Receipt(
@@ -190,7 +230,27 @@ class RabbitHand:
                 detail=doubt or "it is gone from the dead-letter queue",
             )
 
-    def _doubt(self, item: Item) -> str:
+    def _settle_back(self, items: Sequence[Item]) -> Iterator[Receipt]:
+        ids = [item.failure_id for item in items]
+        aside = self._find(ids, aside=True)
+        self._find([i for i in ids if i not in aside])
+        looked = [held for name, held in self._held.items() if not name.endswith(_ASIDE)]
+        there = {first_copy(i) for held in looked for i in held.messages}  # twins are alike
+        for i in ids:
+            if i in aside:
+                state, detail = State.NOT_REACHED, "it is still in the quarantine queue"
+            elif first_copy(i) in there:
+                state, detail = State.SENT, "it is in the dead-letter queue again"
+            else:
+                state, detail = State.UNCERTAIN, "it is neither in the quarantine nor back"
+            yield Receipt(failure_id=i, state=state, detail=detail)
+
+    def _watched(self, queues: set[str]) -> set[str]:
+        """The queues that somebody else consumes; asked before we hold anything ourselves."""
+        link, mine = self._queues.link, set(self._held)
+        return {q for q in queues - mine if (link.depth(q) or (0, 0))[1]}
+
+    def _doubt(self, item: Item, watched: set[str]) -> str:
         """Why the absence of a message does not say that it was sent."""
         if self._cut(item):
             return "the queue holds more than is read at most: raise ?most= and settle again"
@@ -199,6 +259,10 @@ class RabbitHand:
             return "it is gone, but this queue forgets messages by itself (time-to-live or length)"
         if facts.others:
             return "it is gone, but somebody else holds messages of this queue: settle again"
+        if queue_of(item.failure_id) in watched:
+            return (
+                "it is gone, but somebody consumes this queue and may hold it: settle again without"
+            )
         return ""
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
@@ -252,7 +316,7 @@ class RabbitHand:
         return bool(held and held.cut)
 
     def _holding(self, queue: str) -> Held:
-        if queue not in self._queues.address.queues:
+        if queue.removesuffix(_ASIDE) not in self._queues.address.queues:
             raise ConnectError(
                 f"'{queue}' is not among the queues of {self.name}. Load and plan again."
             )
@@ -263,16 +327,19 @@ class RabbitHand:
             self._held[queue] = self._queues.held(queue, facts.limit)
         return self._held[queue]
 
-    def _find(self, failure_ids: Sequence[str]) -> dict[str, Message]:
-        """Those that are in their queues, held from now on; each queue is asked once for all of them."""
+    def _find(self, failure_ids: Sequence[str], aside: bool = False) -> dict[str, Message]:
+        """Those that are in their queues (or set aside), held from now on; each queue is asked once for all."""
         by_queue: dict[str, list[str]] = {}
         for failure_id in failure_ids:
-            by_queue.setdefault(queue_of(failure_id), []).append(failure_id)
+            queue = queue_of(failure_id) + (_ASIDE if aside else "")
+            by_queue.setdefault(queue, []).append(failure_id)
         found: dict[str, Message] = {}
         with self._busy():
             for again in (True, False):
                 try:
                     for queue, ids in by_queue.items():
+                        if aside and self._queues.link.depth(queue) is None:
+                            continue  # nothing was ever set aside
                         found |= self._holding(queue).find(ids)
                     break
                 except LOST:
@@ -299,17 +366,21 @@ class RabbitHand:
             there = ready + len(self._held[queue].messages if queue in self._held else ())
             if there <= self._left.get(queue, 0):
                 continue
+            if queue in self._worn:  # looking counts: what came back shows in the next load
+                continue
             held = self._holding(queue)
             held.pull()
             for message in held.messages.values():
                 sent = message.properties.header(messages.SENT)
                 if isinstance(sent, str):
                     self._came_back[sent] = queue
+            if held.worn is not None:
+                self._worn.add(queue)
             self._left[queue] = len(held.messages)
 
     def _quarantine(self, queue: str) -> str:
         """The durable queue beside a dead-letter queue, made at first use."""
-        name = f"{queue}.quarantine"
+        name = f"{queue}{_ASIDE}"
         if self._queues.link.depth(name) is None:
             kind = (self._known.get(queue) or self._facts(queue)).kind
             arguments = {"x-queue-type": "quorum"} if kind == "quorum" else None

@@ -79,6 +79,20 @@ class Link:
             self.drop()
             return self.connection.channel()
 
+    @cached_property
+    def may_publish(self) -> bool:
+        """Whether this user may publish to a queue: asked by a message that is rolled back."""
+        with self.aside() as channel:
+            try:
+                channel.tx_select()
+                channel.basic_publish("", "dlqanalysis.nobody", b"")
+                channel.tx_rollback()
+            except exceptions.ChannelClosedByBroker as error:
+                if error.reply_code == 403:
+                    return False
+                raise
+        return True
+
     def depth(self, queue: str) -> tuple[int, int] | None:
         """How many messages are ready and how many consumers there are, or None: there is no such queue.
 

@@ -30,14 +30,29 @@ class Management:
         found = self._get(f"/api/queues/{self._vhost}/{quote(name, safe='')}")
         return found if isinstance(found, dict) else None
 
+    def queues(self) -> list[dict[str, Any]]:
+        """Every queue of the vhost."""
+        found = self._get(f"/api/queues/{self._vhost}")
+        return [q for q in found if isinstance(q, dict)] if isinstance(found, list) else []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Every node: memory, disk, alarms."""
+        found = self._get("/api/nodes")
+        return [n for n in found if isinstance(n, dict)] if isinstance(found, list) else []
+
+    def totals(self) -> dict[str, Any]:
+        """How many connections, channels, consumers, queues the broker has."""
+        found = self._get("/api/overview")
+        totals = found.get("object_totals") if isinstance(found, dict) else None
+        return totals if isinstance(totals, dict) else {}
+
     def alarms(self) -> list[str]:
         """Which nodes are out of memory or disk: they take no messages."""
-        nodes = self._get("/api/nodes")
         return [
             f"{node.get('name')} is out of {what}"
-            for node in (nodes if isinstance(nodes, list) else [])
+            for node in self.nodes()
             for what, key in (("memory", "mem_alarm"), ("disk", "disk_free_alarm"))
-            if isinstance(node, dict) and node.get(key)
+            if node.get(key)
         ]
 
     def _get(self, path: str) -> Any:

@@ -2,10 +2,12 @@
 
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from dlqanalysis.model import Item
-from dlqanalysis.sources.rabbitmq.held import VOLATILE, Message
+from dlqanalysis.sources._json_text import elements, members
+from dlqanalysis.sources.rabbitmq.held import ASIDE_FROM, ASIDE_ID, ASIDE_RUN, VOLATILE, Message
 from dlqanalysis.sources.rabbitmq.properties import Properties
 from dlqanalysis.sources.rabbitmq.rows import payload
 
@@ -56,11 +58,53 @@ def replayed(message: Message, new_id: str, item: Item, run_id: str) -> Properti
     return message.properties.changed(fields, headers, drop=_DEATH | _ROUTES)
 
 
+class Unfit(Exception):
+    """Why a body cannot go instead of a message's own. Becomes a refused receipt."""
+
+
+def repaired(message: Message, body: bytes, properties: Properties) -> tuple[bytes, Properties]:
+    """Body and properties that go instead: `body` whole, or for a task `{"args": [...], "kwargs": {...}}`, which
+    takes the message's own chain and callbacks along. One that a worker would die of is unfit."""
+    found = payload(message)
+    try:
+        asked = members(body.decode()) if found.kind == "task" else {}
+    except ValueError:
+        asked = {}
+    if asked:
+        if not asked.keys() <= {"args", "kwargs"} or found.state != "complete":
+            raise Unfit(
+                "the repair holds more than args and kwargs, or the message's own body cannot be read"
+            )
+        args, kwargs, embed = _own(message)
+        parts = asked.get("args", args), asked.get("kwargs", kwargs), embed
+        body = f"[{', '.join(parts)}]".encode()
+    whole = payload(replace(message, body=body))
+    if whole.state != "complete" or whole.kind != found.kind:
+        raise Unfit("the repaired body is none that a worker could read")
+    if found.kind == "task":
+        shown = {"argsrepr": (whole.args or "")[:1024], "kwargsrepr": (whole.kwargs or "")[:1024]}
+        properties = properties.changed(headers=shown)
+    return body, properties
+
+
+def _own(message: Message) -> list[str]:
+    """Args, kwargs and embed of a task's own body, as texts."""
+    try:
+        return elements(message.body.decode())
+    except ValueError:  # compressed
+        raise Unfit("its body is compressed: repair it with a whole body") from None
+
+
 def set_aside(message: Message, run_id: str) -> Properties:
     """Properties and headers for the quarantine queue: all as it was, and where it comes from."""
-    headers = {"dlqanalysis_quarantined_from": message.dlq, "dlqanalysis_run": run_id}
+    headers = {ASIDE_FROM: message.dlq, ASIDE_RUN: run_id, ASIDE_ID: message.failure_id}
     fields = {"delivery_mode": 2, "expiration": None, "user_id": None}
     return message.properties.changed(fields, headers, drop=_ROUTES | set(VOLATILE))
+
+
+def brought_back(message: Message) -> Properties:
+    """Properties and headers for the dead-letter queue it was set aside from: as they were there."""
+    return message.properties.changed(drop={ASIDE_FROM, ASIDE_RUN, ASIDE_ID, *VOLATILE, *_ROUTES})
 
 
 def told(message: Message) -> str:

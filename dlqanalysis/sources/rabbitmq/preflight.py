@@ -68,6 +68,8 @@ def _target(queues: Queues, queue: str) -> Finding:
     if depth is None:
         text = f"There is no queue '{queue}' in vhost '{queues.address.vhost}'. Start its workers, or name another under [routes]."
         return Finding(name=name, severity="critical", text=text, blocks=True)
+    if why := queues.full(queue, depth[0], 0):
+        return Finding(name=name, severity="critical", text=f"{why}.", blocks=True)
     facts = {"waiting": depth[0], "consumers": depth[1]}
     text = f"Queue {queue} has {depth[0]:,} waiting and {depth[1]} consumers."
     return Finding(name=name, severity="ok" if depth[1] else "warning", text=text, facts=facts)

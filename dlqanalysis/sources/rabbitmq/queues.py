@@ -30,6 +30,7 @@ class Queues:
         self.address, self.variable = address, variable
         self.link = Link(address)
         self.management = Management(address, variable) if address.management else None
+        self._lengths: dict[str, tuple[int | None, int | None]] = {}
 
     def facts(self, queue: str) -> Facts:
         """What can be known of a queue."""
@@ -65,6 +66,29 @@ class Queues:
         if kind == "quorum":
             return Limit(_DEFAULT_LIMIT if self.link.version >= (4,) else None, True)
         return Limit(None, False)
+
+    def full(self, queue: str, waiting: int, size: int) -> str:
+        """Why one more message of so many bytes would be rejected or push another out, or nothing.
+
+        A full queue that rejects loses what a transaction brings: the acknowledgement counts all the same.
+        Only the management API knows lengths.
+        """
+        if self.management is None:
+            return ""
+        if queue not in self._lengths:
+            told = self.management.queue(queue)
+            most = setting(told, "max-length"), setting(told, "max-length-bytes")
+            self._lengths[queue] = most
+        length, most_bytes = self._lengths[queue]
+        full = length is not None and waiting >= length
+        if not full and most_bytes is not None:
+            told = self.management.queue(queue) or {}
+            full = waiting > 0 and told.get("message_bytes_ready", 0) + size > most_bytes
+        return (
+            f"'{queue}' is full ({waiting:,} wait): let its workers catch up, then resume"
+            if full
+            else ""
+        )
 
     def held(self, queue: str, limit: Limit) -> Held:
         """A way to hold a queue's messages."""

@@ -18,12 +18,14 @@ from dlqanalysis.errors import ConnectError
 from dlqanalysis.frame import HEAVY
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
-from dlqanalysis.sources.rabbitmq.held import Held
+from dlqanalysis.sources.rabbitmq.held import Held, Limit
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.queues import Queues
 from dlqanalysis.sources.rabbitmq.rows import record, to_arrow
 
 _AGE = 300.0  #: seconds that a snapshot answers for
+#: queue -> what was said, for which limit, when: a refusal is not asked for twice
+_REFUSED: dict[str, tuple[str, Limit | None, float]] = {}
 _PATIENCE = 10.0  #: seconds to wait for a run that is acting on the queue
 
 
@@ -92,49 +94,54 @@ class RabbitSource:
                         " it has ended."
                     )
                 try:
-                    counted = self._look(held)
-                    records += [record(m, facts.ttl) for m in held.messages.values()]
-                    cut = cut or held.cut
+                    self._look(held)
+                    messages = list(held.messages.values())
                 finally:
-                    held.release()
-                notes += self._notes(queue, facts.kind, counted, held, facts.others)
+                    held.release()  # first: whoever else wants them need not wait for us
+                records += [record(m, facts.ttl) for m in messages]
+                cut = cut or held.cut
+                notes += self._notes(queue, facts.kind, held, facts.others)
         finally:
             self._queues.link.drop()
         table = to_arrow(records, self.name, HEAVY)
         return _Snapshot(table, tuple(notes), cut, time.monotonic())
 
-    def _look(self, held: Held) -> bool:
-        """Hold the messages, unless the first one says that giving them back would cost some. Gives whether
-        the queue counts deliveries."""
-        first = held.first()
-        if first is None:
-            return False
-        count = first.deliveries
-        if count is not None and held.limit.near(count):
-            if held.limit.known:
-                raise ConnectError(
-                    f"'{held.queue}' was not read: its first message was given back {count} times, and its"
-                    f" delivery limit is {held.limit.value}. Reading would soon drop messages. Raise the limit"
-                    " (a policy with delivery-limit), then load again."
-                )
-            raise ConnectError(
-                f"'{held.queue}' was not read: it is a quorum queue, its first message was given back {count}"
-                f" times, and its delivery limit is not known. {self._queues.advice(held.queue)}"
-            )
-        held.pull()
-        return count is not None
+    def _look(self, held: Held) -> None:
+        """Hold the messages, unless one says that giving it back a few times more would cost it."""
+        place = f"{self._queues.address}/{self._queues.address.vhost}/{held.queue}"
+        said, limit, when = _REFUSED.get(place, ("", None, 0.0))
+        republishes = self._queues.address.republishes
+        if limit == held.limit and time.monotonic() - when < _AGE and not republishes:
+            raise ConnectError(said)  # asking the queue again would count once more
+        held.first()
+        if held.worn is None or republishes:
+            held.pull(enough=None if republishes else lambda held: held.worn is not None)
+        if held.worn is not None and not republishes:
+            sentence = self._refusal(held)
+            _REFUSED[place] = sentence, held.limit, time.monotonic()
+            raise ConnectError(sentence)
 
-    def _notes(
-        self, queue: str, kind: str | None, counted: bool, held: Held, others: int | None
-    ) -> Iterator[str]:
+    def _refusal(self, held: Held) -> str:
+        if held.limit.known:
+            return (
+                f"'{held.queue}' was not read: a message of it was given back {held.worn} times, and its delivery"
+                f" limit is {held.limit.value}. Reading would soon drop messages. Raise the limit (a policy with"
+                " delivery-limit), or add &near_limit=republish to the URL: it puts such messages to the end anew."
+            )
+        return (
+            f"'{held.queue}' was not read: it is a quorum queue, a message of it was given back {held.worn}"
+            f" times, and its delivery limit is not known. {self._queues.advice(held.queue)}"
+        )
+
+    def _notes(self, queue: str, kind: str | None, held: Held, others: int | None) -> Iterator[str]:
         if held.cut:
             yield (
                 f"'{queue}' holds more than was read at most ({held.most:,} messages or 512 MB, the oldest"
                 " first). Raise ?most= in the URL."
             )
-        if counted and held.limit.value is not None:
+        if held.counts and held.limit.value is not None:
             yield f"'{queue}' is a quorum queue: each read counts against its delivery limit of {held.limit.value}."
-        elif counted and not held.limit.known:
+        elif held.counts and not held.limit.known:
             yield (
                 f"'{queue}' is a quorum queue whose delivery limit is not known, so a second read will be"
                 f" refused. {self._queues.advice(queue)}"
