@@ -1,15 +1,25 @@
 """The verdict: figures over a labelled table, known wrong answers, evidence, and one answer for a row whatever stands
 beside it."""
 
+import traceback
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlqanalysis.classify import classify, coverage, related, rule_stub, unknown_groups
+from dlqanalysis.classify import (
+    _FRAME,
+    _FRAMES,
+    classify,
+    coverage,
+    related,
+    rule_stub,
+    unknown_groups,
+)
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import empty, from_records
 from dlqanalysis.rules import parse, read, rulebook
@@ -428,3 +438,38 @@ def test_hostile_text_is_judged_like_any_other():
         for text in ("a" * 1_000_000, "'" * 1_000_000, "500 (" * 200_000, "[SQL: " * 160_000)
     ]
     assert len(classify(_frame(rows))) == 4
+
+
+def _nested(depth):
+    try:
+        if depth:
+            _nested(depth - 1)
+        raise ConnectionRefusedError(111, "Connection refused")
+    except OSError as error:
+        if depth % 2:
+            raise RuntimeError(
+                f"step {depth} failed\n  File is gone\n    and so is this"
+            ) from error
+        raise
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_frames_of_python_are_left_out_without_a_word_lost(depth):
+    """What is left of a traceback says to signals what all of it says."""
+    with pytest.raises((OSError, RuntimeError)) as raised:
+        _nested(depth)
+    whole = "".join(traceback.format_exception(raised.value))
+    short = pl.Series([whole]).str.replace_all(_FRAMES, _FRAME)[0]
+    assert len(short) < len(whole) / 2
+    kind, message = type(raised.value).__name__, str(raised.value)
+    assert signals(kind, message, short) == signals(kind, message, whole)
+
+
+def test_a_changed_message_is_judged_anew():
+    """The skeletons of the last column are remembered; another column is another."""
+    frame = _frame(ROWS[:50])
+    first = classify(frame)
+    turned = frame.assign(exception_message=frame["exception_message"].to_list()[::-1])
+    again = classify(turned.assign(exception_type=frame["exception_type"].to_list()[::-1]))
+    assert again["rule"].to_list()[::-1] == first["rule"].to_list()
+    assert classify(frame)["rule"].to_list() == first["rule"].to_list()

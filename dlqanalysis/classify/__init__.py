@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dlqanalysis.classify.unknowns import plain, rule_stub, unknown_groups
 from dlqanalysis.errors import SchemaError, did_you_mean
-from dlqanalysis.fingerprint import skeletons
+from dlqanalysis.fingerprint import skeleton_codes
 from dlqanalysis.model import FailureClass
 from dlqanalysis.payload import UNREADABLE, lookup, parsed, scalar
 from dlqanalysis.rules import CONFIDENCES, Book, Match, rulebook
@@ -27,6 +27,7 @@ CLASSES = [str(name) for name in FailureClass]
 ADDED = ("failure_class", "rule", "why", "confidence")
 _WHY = 200  # characters of a sentence
 _HEAD, _TAIL = 3_000, 4_500  # of a traceback: Python writes the root first, Java last
+_FRAMES, _FRAME = r'(?m:(?:^  File "[^\n]*\n(?:    [^\n]*\n)*)+)', '  File ""\n'
 _NOTHING = "No rule matches this text."
 _SAFEST = {"data": 0, "permanent": 1, "unknown": 2, "transient": 3}
 
@@ -62,7 +63,7 @@ def _distinct(
     parts = [
         _values(failures, "exception_type"),
         _masked(failures, "exception_message"),
-        _masked(failures, "traceback"),
+        _told(failures),
         _values(failures, "task_name") if book.by_task else _none(len(failures)),
         _values(failures, "payload_state"),
     ]
@@ -92,21 +93,30 @@ def _masked(failures: pd.DataFrame, name: str) -> tuple[Codes, list[str]]:
     """The same of a text whose numbers are masked."""
     if name not in failures.columns or not failures[name].notna().any():
         return _none(len(failures))
-    arrow = pa.array(failures[name], from_pandas=True)
-    if name == "traceback":
-        series = pl.Series("text", pl.from_arrow(arrow.cast(pa.large_string())), dtype=pl.String)
-        if (series.str.len_bytes().max() or 0) > _HEAD + _TAIL:
-            long = series.str.len_chars() > _HEAD + _TAIL
-            ends = pl.select(
-                pl.concat_str(series.str.head(_HEAD), pl.lit("\n"), series.str.tail(_TAIL))
-            ).to_series()
-            series = ends.zip_with(long.fill_null(False), series)
-        arrow = series.to_arrow()
-    masked = pl.Series("text", pl.from_arrow(skeletons(arrow)), dtype=pl.String)
-    codes, values = _values(
-        pd.DataFrame({name: masked.to_pandas(use_pyarrow_extension_array=True)}), name
-    )
-    return codes, [plain(value) for value in values]
+    codes, values = skeleton_codes(pa.array(failures[name], from_pandas=True))
+    return codes, [plain(value or "") for value in values.to_pylist()]
+
+
+def _told(failures: pd.DataFrame) -> tuple[Codes, list[str]]:
+    """What tracebacks say about exceptions, masked: the frames of Python, which say nothing, as one."""
+    codes = np.zeros(len(failures), dtype=np.int64)
+    if "traceback" not in failures.columns:
+        return codes, [""]
+    there = failures["traceback"].notna().to_numpy()
+    if not there.any():
+        return codes, [""]
+    arrow = pa.array(failures["traceback"][there], from_pandas=True).cast(pa.large_string())
+    series = pl.Series("text", pl.from_arrow(arrow), dtype=pl.String)
+    series = series.str.replace_all(_FRAMES, _FRAME)
+    if (series.str.len_bytes().max() or 0) > _HEAD + _TAIL:
+        long = series.str.len_chars() > _HEAD + _TAIL
+        ends = pl.select(
+            pl.concat_str(series.str.head(_HEAD), pl.lit("\n"), series.str.tail(_TAIL))
+        ).to_series()
+        series = ends.zip_with(long.fill_null(False), series)
+    shape_codes, shaped = skeleton_codes(series.to_arrow())
+    codes[there] = shape_codes + 1
+    return codes, ["", *(plain(value) for value in shaped.to_pylist())]
 
 
 def _verdict(book: Book, kind: str, message: str, traceback: str, task: str, state: str) -> Verdict:

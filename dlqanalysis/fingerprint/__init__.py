@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.fingerprint.columns import Codes, distinct, shapes, texts
+from dlqanalysis.fingerprint.columns import Codes, distinct, texts
+from dlqanalysis.fingerprint.columns import skeleton_codes as _skeleton_codes
 from dlqanalysis.fingerprint.explain import explain
 from dlqanalysis.fingerprint.frames import innermost, says_nothing
 from dlqanalysis.fingerprint.hand import Hand, by_hand
@@ -38,9 +38,14 @@ def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
 
     Equal skeletons have equal templates and hold the same codes, so one of each stands for all.
     """
-    codes, values = distinct(texts(column))
-    shape_codes, shaped = shapes(values, by_hand().placeholders)
-    return shaped.gather(shape_codes[codes]).to_arrow().cast(pa.string())
+    codes, shaped = skeleton_codes(column)
+    return shaped.take(pa.array(codes))
+
+
+def skeleton_codes(column: "pa.Array | pa.ChunkedArray") -> tuple[Codes, pa.Array]:
+    """A code for each row, and the distinct skeletons that the codes point at."""
+    codes, shaped = _skeleton_codes(column, by_hand().placeholders)
+    return codes, shaped.to_arrow().cast(pa.string())
 
 
 def template(text: str | None) -> str:
@@ -52,7 +57,7 @@ def template(text: str | None) -> str:
     if not text:
         return ""
     clean = str(text).encode("utf-8", "backslashreplace").decode()
-    return str(templates(texts(pa.array([clean])), by_hand().placeholders)[1][0])
+    return str(templates(_skeleton_codes(pa.array([clean]), by_hand().placeholders)[1])[1][0])
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
@@ -67,11 +72,13 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
                 f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
             )
     hand = by_hand()
-    message_codes, messages = distinct(_texts(failures["exception_message"]))
-    template_codes, named = templates(messages, hand.placeholders)
-    type_codes, types = distinct(_texts(failures["exception_type"]))
-    rows = template_codes[message_codes]
-    kinds, pairs = pd.factorize(type_codes * max(1, len(named)) + rows)
+    messages = _arrow(failures["exception_message"])
+    shape_codes, shaped = _skeleton_codes(messages, hand.placeholders)
+    template_codes, named = templates(shaped)
+    type_codes, found = pd.factorize(failures["exception_type"], use_na_sentinel=False)
+    types = texts(_arrow(pd.Series(found)))
+    rows = template_codes[shape_codes]
+    kinds, pairs = pd.factorize(type_codes.astype(np.int64) * max(1, len(named)) + rows)
     pair_types = types.gather(pairs // max(1, len(named))).fill_null("").to_list()
     pair_templates = named.gather(pairs % max(1, len(named))).to_list()
     ids = [_id(kind, text) for kind, text in zip(pair_types, pair_templates, strict=True)]
@@ -89,7 +96,7 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
     ]
     shown = [pair_templates[pair] for pair in group_pairs]
     if hand.split:
-        groups, prints, shown = _split(hand, groups, prints, shown, message_codes, messages)
+        groups, prints, shown = _split(hand, groups, prints, shown, messages)
     prints = [hand.merged.get(one, one) for one in prints]
     return failures.assign(
         fingerprint=_column(prints, groups, failures.index),
@@ -138,11 +145,11 @@ def _split(
     groups: Codes,
     prints: list[str],
     shown: list[str],
-    message_codes: Codes,
-    messages: pl.Series,
+    column: pa.Array | pa.ChunkedArray,
 ) -> tuple[Codes, list[str], list[str]]:
     """Groups that a person split, told apart by what the pattern finds in their messages."""
     groups = groups.copy()
+    message_codes, messages = distinct(texts(column))
     for number, one in enumerate(list(prints)):
         if pattern := hand.split.get(one):
             rows = np.flatnonzero(groups == number)
@@ -156,9 +163,9 @@ def _split(
     return groups, prints, shown
 
 
-def _texts(column: pd.Series) -> pl.Series:
+def _arrow(column: pd.Series) -> "pa.Array | pa.ChunkedArray":
     arrow = pa.array(column, from_pandas=True)
-    return texts(arrow.cast(pa.string()) if pa.types.is_null(arrow.type) else arrow)
+    return arrow.cast(pa.string()) if pa.types.is_null(arrow.type) else arrow
 
 
 def _column(values: Iterable[str], codes: Codes, index: pd.Index) -> pd.Series:

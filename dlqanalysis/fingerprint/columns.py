@@ -51,6 +51,47 @@ def distinct(series: pl.Series) -> tuple[Codes, pl.Series]:
     return codes, unique
 
 
+def skeleton_codes(
+    column: "pa.Array | pa.ChunkedArray", own: Mapping[str, str]
+) -> tuple[Codes, pl.Series]:
+    """A code for each row, and the distinct skeletons that the codes point at.
+
+    Those of the last column are remembered: load, classify and fingerprint ask for the same one after another.
+    """
+    global _last
+    key = _place(column), tuple(own.items())
+    known = _last
+    if known is None or known[0] != key:
+        codes, values = distinct(texts(column))
+        shape_codes, shaped = shapes(values, own)
+        # with the column itself, so that no other can come to stand at its place
+        known = _last = key, column, shape_codes[codes], shaped
+    return known[2], known[3]
+
+
+_last: tuple[object, object, Codes, pl.Series] | None = None
+
+
+def _place(column: "pa.Array | pa.ChunkedArray") -> tuple[object, ...]:
+    """Where an Arrow column stands in memory: two columns at one place, both there, are one."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return tuple(
+        (
+            str(chunk.type),
+            len(chunk),
+            chunk.offset,
+            *(b.address if b else 0 for b in _buffers(chunk)),
+        )
+        for chunk in chunks
+    )
+
+
+def _buffers(chunk: pa.Array) -> list[pa.Buffer | None]:
+    if pa.types.is_dictionary(chunk.type):
+        return [*chunk.indices.buffers(), *chunk.dictionary.buffers()]
+    return chunk.buffers()
+
+
 def run(series: pl.Series, steps: Sequence[Step]) -> pl.Series:
     """The series after all steps, in order."""
     expression = pl.col("text")

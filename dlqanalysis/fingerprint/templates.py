@@ -1,6 +1,6 @@
 """Messages to templates: skeletons first, the rest of the table on what stands for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -13,19 +13,18 @@ SHOWN = 2_000  #: characters of a template, each placeholder counted as one
 _MAY_CHANGE = "[0-9<]"  # in a template that has neither, nothing is left to find
 
 
-def templates(messages: pl.Series, own: Mapping[str, str]) -> tuple[Codes, pl.Series]:
-    """A code for each message, and the distinct templates behind the codes; a missing message has the empty one.
+def templates(shaped: pl.Series) -> tuple[Codes, pl.Series]:
+    """A code for each skeleton, and the distinct templates behind the codes; a missing message has the empty one.
 
     The table is run twice, on the few templates of its first run too: what a placeholder stands beside can be read
     otherwise then, and the template of a template must be itself.
     """
-    codes, shaped = shapes(messages, own)
     first_codes, first = distinct(_finished(shaped))
     again = first.str.contains(_MAY_CHANGE).arg_true()
     second_codes, second = shapes(first.gather(again), {})
     settled = first.clone().scatter(again, _finished(second).gather(second_codes))
     final_codes, final = distinct(settled)
-    return final_codes[first_codes[codes]], final
+    return final_codes[first_codes], final
 
 
 def _finished(skeletons: pl.Series) -> pl.Series:

@@ -2,33 +2,60 @@
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dlqanalysis.fingerprint import skeletons
+from dlqanalysis.fingerprint import skeleton_codes
 
+
+Codes = npt.NDArray[np.int64]
 MOST = 20_000  #: representatives fetched at most, of the largest groups first
 
 
-def representatives(table: pa.Table) -> tuple[npt.NDArray[np.int64], int]:
-    """The first row of each (task_name, exception_type, message skeleton, traceback length), and how many
+def representatives(table: pa.Table) -> tuple[Codes, int]:
+    """The first row of each (task_name, exception_type, message skeleton, length of the stack), and how many
     groups there are. Rows without a traceback stand for nothing.
-    """
-    import polars as pl
 
-    keys = {}
+    Most tracebacks hold the message, whose length varies: where the length without it tells less apart, that is
+    the stack's.
+    """
+    length = pc.fill_null(table["traceback_bytes"].cast(pa.int64()), 0).to_numpy()
+    rows = np.flatnonzero(length > 0)
+    length = length[rows]
+    kinds = np.zeros(len(rows), np.int64)
     for name in ("task_name", "exception_type"):
         if name in table.column_names:
-            keys[name] = _codes(table[name])
+            kinds = _pairs(kinds, _codes(table[name])[rows])
     if "exception_message" in table.column_names:
-        keys["skeleton"] = pl.from_arrow(skeletons(table["exception_message"]))
-    keys["length"] = pl.from_arrow(table["traceback_bytes"])
-    rows = pl.DataFrame(keys).with_row_index("row").filter(pl.col("length") > 0)
-    groups = rows.group_by(list(keys)).agg(pl.col("row").min(), pl.len().alias("rows"))
-    chosen = groups.sort(["rows", "row"], descending=[True, False]).head(MOST)
-    return chosen["row"].sort().to_numpy().astype(np.int64), len(groups)
+        message = table["exception_message"]
+        kinds = _pairs(kinds, skeleton_codes(message)[0][rows])
+        said = pc.fill_null(pc.binary_length(message).cast(pa.int64()), 0).to_numpy()[rows]
+        fewer = _variety(kinds, length - said) < _variety(kinds, length)
+        length = np.where(fewer[kinds], length - said, length)
+    kinds = _pairs(kinds, length)
+    sizes = np.bincount(kinds)
+    first = np.full(len(sizes), len(kinds))
+    np.minimum.at(first, kinds, np.arange(len(kinds)))
+    largest = np.lexsort((first, -sizes))[:MOST]
+    return rows[np.sort(first[largest])], len(sizes)
 
 
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+def _pairs(kinds: Codes, values: Codes) -> Codes:
+    """A code for each pair that there is."""
+    codes, distinct = pd.factorize(values)
+    return pd.factorize(kinds * max(1, len(distinct)) + codes)[0].astype(np.int64)
+
+
+def _variety(kinds: Codes, values: Codes) -> Codes:
+    """How many different values each kind has."""
+    pairs = _pairs(kinds, values)
+    kind = np.zeros(pairs.max(initial=-1) + 1, np.int64)
+    kind[pairs] = kinds
+    return np.bincount(kind)
+
+
+def _codes(column: pa.ChunkedArray) -> Codes:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     indices = pa.chunked_array(
