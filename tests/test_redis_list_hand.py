@@ -112,6 +112,8 @@ def test_removed_messages_stay_in_the_snapshot(lists, hand, action):
     assert not lists.redis.exists(lists.dlq, lists.main, lists.quarantine)
     gone = hand.snapshot(failures["failure_id"].tolist())
     assert gone["raw"].isna().all() and set(gone["list"]) == {""}
+    back = sent(hand, failures, "restore", "run-2", undoes="run-1")
+    assert states(back) == {"skipped": 5} and "only that run's snapshot has it" in back[0].detail
 
 
 def test_an_undo_takes_back_what_nobody_took_and_nothing_else(lists, hand):

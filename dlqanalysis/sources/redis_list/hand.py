@@ -233,6 +233,8 @@ class ListHand:
             if action == "undo"
             else ledger.set_aside(self.client, quarantine, list(mine))
         )
+        entries = ledger.known(self.client, key, [str(token) for _, token in mine.values()])
+        removed = {name for name, note in entries.items() if note.action in ("archive", "purge")}
         open_: list[tuple[str, Note]] = []
         for text, (item, token) in mine.items():
             note = Note.read(texts.get(str(token) if action == "undo" else text))
@@ -240,6 +242,8 @@ class ListHand:
                 receipts[text] = _noted(item, before, run_id)
             elif note is None or (note.run, note.action) != (item.undoes, BACK[action]):
                 why = f"run {item.undoes or '(none)'} did not {BACK[action]} it, or that was taken back"
+                if str(token) in removed:
+                    why = f"run {item.undoes} removed it: only that run's snapshot has it"
                 receipts[text] = _receipt(item, State.SKIPPED, why)
             else:
                 open_.append((text, note))
