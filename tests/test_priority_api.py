@@ -425,6 +425,15 @@ def test_a_run_by_plan_and_a_second_operator_send_each_once(tmp_path):
     assert states.to_dict() == {State.SKIPPED: 6, State.SENT: 2}
 
 
+def test_a_search_in_the_error_is_a_filter_that_a_plan_takes():
+    with PriorityServer(entries=6) as server:
+        server.lists["high"][0]["last_error"] = "HTTP 503 from billing"
+        failures = loaded(server)
+    hit = failures[failures["exception_message"].str.contains(r"\b50\d\b.*billing")]
+    plan = dlq.plan(hit, reason="billing is back", limit=10)
+    assert plan.chosen["task_id"].tolist() == ["task-6"]
+
+
 def test_preflight_says_what_this_api_loses():
     with PriorityServer(entries=60) as server:
         found = {f.name: f for f in hand(server).preflight(items(loaded(server)))}

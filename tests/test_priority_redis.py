@@ -15,6 +15,7 @@ from dlqanalysis.frame import content_hash
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Item, Outcome, State
 from dlqanalysis.sources import connect, connect_hand, connect_monitor
+from dlqanalysis.sources.priority_redis.entries import _expiry
 from tests.priority_world import World
 from tests.source_suite import check_source
 
@@ -93,7 +94,7 @@ def test_without_anything_to_measure_by_it_is_utc_or_what_the_url_says(world):
     failures = loaded(world)
     notes = " ".join(failures.attrs["notes"])
     assert failures["failed_at"].iloc[0] == pd.Timestamp("2026-07-01T12:00Z")
-    assert "taken for UTC" in notes and "1 entries have no dlq:task copy" in notes
+    assert "taken for UTC" in notes and "1 of 1 entries have no dlq:task copy" in notes
     there = loaded(world, "&tz=America/New_York")
     assert there["failed_at"].iloc[0] == pd.Timestamp("2026-07-01T16:00Z")
 
@@ -281,6 +282,50 @@ def test_what_stays_unanswered_is_settled_by_the_ledger(world, monkeypatch):
     assert world.list("tasks:normal") == [b"t1"]
 
 
+def test_a_redis_that_went_away_is_told_and_nothing_is_called_uncertain(world, monkeypatch):
+    for n in range(6):
+        world.dead(f"t{n}")
+    failures = loaded(world)
+    hand = connect_hand(world.url)
+
+    def gone(*_):
+        raise redis.ConnectionError("gone")
+
+    hand.snapshot(failures["failure_id"].tolist())
+    monkeypatch.setattr(hand.client, "get", gone)
+    got = list(hand.send("replay", items(failures), "run-1"))
+    assert {r.state for r in got} == {State.SKIPPED} and "does not answer" in got[0].detail
+    monkeypatch.undo()
+    monkeypatch.setattr(hand.client, "eval", gone)
+    got = [r.state for r in hand.send("replay", items(failures), "run-1")]
+    assert got == [State.UNCERTAIN] * 3 + [State.SKIPPED] * 3
+    monkeypatch.undo()
+    other = connect_hand(world.url)
+    monkeypatch.setattr(other.client, "lrange", gone)
+    got = list(other.send("replay", items(failures), "run-1"))
+    assert {r.state for r in got} == {State.SKIPPED} and len(world.list("dlq:normal")) == 6
+
+
+def test_a_plan_takes_a_run_back(world, tmp_path):
+    for n in range(4):
+        world.dead(f"t{n}", payload={"user_id": n})
+    before = loaded(world)
+    hand, journal = connect_hand(world.url), Journal(f"sqlite:///{tmp_path}/j.sqlite")
+    plan = dlq.plan(before, journal, reason="try", limit=4, classes=("transient", "unknown"))
+    run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
+    back = dlq.undo(run.run_id, journal, reason="too early")
+    dlq.replay(back, to=hand, journal=journal, confirm=back.id, **QUICK)
+    assert world.work() == 0
+    assert loaded(world)["failure_id"].tolist() == before["failure_id"].tolist()
+
+
+def test_the_copys_expiry_is_known_of_an_older_redis_too(world):
+    world.dead("t1")
+    key = world.key("dlq:task:t1")
+    assert abs(_expiry(world.redis, key) - world.redis.pexpiretime(key)) < 2000
+    assert _expiry(world.redis, world.key("nothing")) == 0
+
+
 @pytest.mark.parametrize("status", ["pending", "processing", "retrying", "completed"])
 def test_a_task_under_way_or_done_is_not_sent(world, status):
     world.dead("t1")
@@ -338,6 +383,21 @@ def test_purge_takes_the_entry_its_copy_and_nothing_else(world):
     assert world.redis.exists(world.key("dlq:task:t1")) and world.redis.exists(world.key("task:t2"))
     assert not world.redis.exists(world.key("dlq:task:t2"))
     assert json.loads(kept["raw"].iloc[0])["task_id"] == "t2"
+
+
+def test_a_purge_by_plan_keeps_what_it_takes(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("DLQ_HOME", str(tmp_path))
+    for n in range(5):
+        world.dead(f"t{n}", failed_at=f"2026-11-0{n + 1}T10:00:00")
+    old = loaded(world, until=datetime(2026, 11, 4, tzinfo=UTC))
+    plan = dlq.plan(old, reason="older than the refund window", action="purge", limit=10)
+    with connect_hand(world.url) as hand:
+        journal = Journal(f"sqlite:///{tmp_path}/j.sqlite")
+        dlq.replay(plan, to=hand, journal=journal, confirm=f"{plan.id} 3", **QUICK)
+    [kept] = (tmp_path / "snapshots").glob("*.parquet")
+    kept = pd.read_parquet(kept).set_index("failure_id")["raw"]
+    assert [json.loads(kept[one])["task_id"] for one in old["failure_id"]] == ["t0", "t1", "t2"]
+    assert loaded(world)["task_id"].tolist() == ["t3", "t4"]
 
 
 def test_a_replay_is_taken_back_while_no_worker_has_begun_it(world):

@@ -6,7 +6,7 @@ out of it, never written anew.
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from urllib.parse import unquote
@@ -57,14 +57,18 @@ class Entry:
     raw: bytes
     parts: Mapping[str, str] = field(repr=False)
     readable: bool
+    task_id: str = ""  #: the task's own id as text; empty where the entry names none
 
     @classmethod
     def of(cls, priority: str, raw: bytes) -> "Entry":
         """The entry behind an element's bytes; what is no JSON object in UTF-8 is kept as unreadable."""
         try:
-            return cls(priority, raw, members(raw.decode("utf-8")), True)
+            entry = cls(priority, raw, members(raw.decode("utf-8")), True)
         except ValueError:  # also of UTF-8
             return cls(priority, raw, {}, False)
+        found = entry.value("task_id")
+        named = isinstance(found, str | int) and not isinstance(found, bool)
+        return replace(entry, task_id=text(found)) if named else entry
 
     def part(self, column: str) -> str | None:
         """The JSON text of a column, under whichever of its names the entry has it."""
@@ -75,12 +79,6 @@ class Entry:
         """What a column says; None for nothing."""
         text = self.part(column)
         return None if text is None else json.loads(text)
-
-    @property
-    def task_id(self) -> str:
-        """The task's own id as text; empty where the entry names none."""
-        found = self.value("task_id")
-        return text(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
 
     @property
     def payload(self) -> str | None:

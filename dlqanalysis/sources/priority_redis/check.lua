@@ -17,7 +17,6 @@ for n, kind in ipairs({'list', 'hash', 'hash', 'string'}) do
 end
 local done = redis.call('HGET', KEYS[2], ARGV[2]) or redis.call('HGET', KEYS[3], ARGV[2])
 if done then return {2, done} end
-if not redis.call('LPOS', list, ARGV[1], 'RANK', -1) then return {0, ''} end
 local mine = ARGV[5] ~= '' and redis.call('GET', copy) == ARGV[5]
 local expiry = '0' -- when the copy would have expired, in milliseconds
 if mine then
@@ -25,9 +24,11 @@ if mine then
   if left > 0 then expiry = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + left) end
 end
 local function take()
-  -- the first write: when memory is full Redis refuses it, and with it all the others
+  -- The first write, from the oldest end; when it takes nothing out there is none. Redis refuses a script for
+  -- lack of memory or disk at its first write only, so that what follows is done.
+  if redis.call('LREM', list, -1, ARGV[1]) == 0 then return false end
   redis.call('HSET', ledger, ARGV[2], ARGV[3])
   redis.call('EXPIRE', ledger, ARGV[4])
-  redis.call('LREM', list, -1, ARGV[1])
   if mine then redis.call('DEL', copy) end
+  return true
 end

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
-from dlqanalysis.errors import RunError
+from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Finding, Item, Receipt, State, Verdict
 from dlqanalysis.sources._priority import PRIORITIES, Entry, hash_of
 from dlqanalysis.sources.priority_redis import calls, fate, preflight, scripts
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ACTIONS = ("replay", "quarantine", "archive", "purge", "undo", "restore")
 _BACK = ("undo", "restore")
+_GONE = "it is not there any more: somebody took it out"
+_SILENCES = 3  # uncertain answers in a row, after which the rest is not tried
 
 
 class PriorityRedisHand:
@@ -88,56 +90,77 @@ class PriorityRedisHand:
         """Act on each item at most once; one receipt an item, as soon as it is known."""
         if action not in ACTIONS:
             raise RunError(f"{self.name} can {', '.join(ACTIONS)}, not {action}.")
-        if action not in _BACK:
-            with self._clear():
-                self._look([item.failure_id for item in items])
+        silences, why = 0, ""
+        try:
+            if action not in _BACK:
+                with self._clear():
+                    self._look([item.failure_id for item in items])
+        except ConnectError as error:
+            why = f"the lists could not be looked at: {error}"
         for item in items:
-            try:
-                yield self._one(action, item, run_id)
-            except _lost() as error:
-                why = f"asked, not answered: {type(error).__name__}"
-                yield _receipt(item, State.UNCERTAIN, why)
-            except _refused() as error:  # scripts check before they write, so nothing happened
-                yield _receipt(item, State.REFUSED, str(self.address.trouble(error)))
+            if why or silences >= _SILENCES:
+                said = why or f"{silences} in a row had no answer. Is Redis well?"
+                yield _receipt(item, State.SKIPPED, f"not tried: {said}")
+                continue
+            receipt = self._one(action, item, run_id)
+            silences = silences + 1 if receipt.state == State.UNCERTAIN else 0
+            yield receipt
 
     def _one(self, action: str, item: Item, run_id: str) -> Receipt:
+        """One item's receipt: what is in its way, or what its script says."""
+        import redis
+
         token = f"{action}|{run_id}|{int(time.time() * 1000)}"
+        try:
+            call = self._call(action, item, run_id, token)
+        except (redis.RedisError, OSError) as error:
+            why = f"not tried, it could not be looked at: {self.address.trouble(error)}"
+            return _receipt(item, State.SKIPPED, why)
+        if isinstance(call, Receipt):
+            return call
+        try:
+            code, told = scripts.run(self.client, call)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            why = f"asked, not answered: {type(error).__name__}"
+            return _receipt(item, State.UNCERTAIN, why)
+        except redis.ResponseError as error:  # scripts check before they write: nothing happened
+            return _receipt(item, State.REFUSED, str(self.address.trouble(error)))
+        return self._judged(item, action, code, told, run_id)
+
+    def _call(self, action: str, item: Item, run_id: str, token: str) -> "scripts.Call | Receipt":
+        """The script to run for an item, or a receipt for why there is none."""
         if action == "restore":
-            call = calls.restore(self.keys, item, token)
-        elif action == "undo":
+            return calls.restore(self.keys, item, token)
+        if action == "undo":
             taken = fate.taken(self.client, self.keys, item)
             if taken is None:
-                return _receipt(
-                    item, State.SKIPPED, f"run {item.undoes} keeps nothing of it to take back"
-                )
-            call = calls.undo(self.keys, item, taken, token)
-        else:
-            entry = self._entries.get(item.failure_id)
-            if entry is None:
-                return self._missing(item, run_id)
-            if hash_of(entry) != item.content_hash:
-                return _receipt(item, State.SKIPPED, "its content changed since it was read")
-            if action == "replay":
-                new = entry
-                if item.payload is not None:
-                    new = Entry.of(entry.priority, item.payload)
-                if why := _objection(entry, new):
-                    return _receipt(item, State.REFUSED, why)
-                options = self.address.options
-                call = calls.replay(
-                    self.keys, item, entry, new, token, run_id, options, self._copy(entry)
-                )
-            else:
-                call = calls.remove(self.keys, item, entry, token, action, self._copy(entry))
-        return self._judged(item, action, *scripts.run(self.client, call), run_id)
+                why = f"run {item.undoes} keeps nothing of it to take back"
+                return _receipt(item, State.SKIPPED, why)
+            return calls.undo(self.keys, item, taken, token)
+        entry = self._entries.get(item.failure_id)
+        if entry is None:
+            return self._missing(item, run_id)
+        if hash_of(entry) != item.content_hash:
+            return _receipt(item, State.SKIPPED, "its content changed since it was read")
+        if action != "replay":
+            return calls.remove(self.keys, item, entry, token, action, self._copy(entry))
+        new = entry
+        if item.payload is not None:
+            new = Entry.of(entry.priority, item.payload)
+        if why := _objection(entry, new):
+            return _receipt(item, State.REFUSED, why)
+        options, copy = self.address.options, self._copy(entry)
+        return calls.replay(self.keys, item, entry, new, token, run_id, options, copy)
 
     def _copy(self, entry: Entry) -> bytes:
         """The bytes of the system's own copy where it is of this very failure; else nothing."""
+        import redis
+
         if not entry.task_id:
             return b""
         try:
             copy = self.client.get(self.keys.copy(entry.task_id))
-        except _refused():
+        except redis.ResponseError:
             return b""  # a key of another type: the script says so
         if copy is None:
             return b""
@@ -150,7 +173,7 @@ class PriorityRedisHand:
         told = fate.ledger(self.client, self.keys, [item.failure_id]).get(item.failure_id)
         if told:
             return _noted(item, told, run_id)
-        return _receipt(item, State.SKIPPED, "it is not there any more: somebody took it out")
+        return _receipt(item, State.SKIPPED, _GONE)
 
     def _judged(self, item: Item, action: str, code: int, told: str, run_id: str) -> Receipt:
         if code == 1:
@@ -158,10 +181,9 @@ class PriorityRedisHand:
             return _receipt(item, State.SENT, f"to {told}" if told else "", item.task_id)
         if code == 2:
             return _noted(item, told, run_id)
-        if code == 0 and action not in _BACK:
-            return self._missing(item, run_id)
+        gone = "it is neither in quarantine nor in the archive" if action in _BACK else _GONE
         state, text = {
-            0: (State.SKIPPED, "it is neither in quarantine nor in the archive"),
+            0: (State.SKIPPED, gone),
             -3: (State.REFUSED, f"the key {told} is of another type, or in the way"),
             -5: (State.SKIPPED, f"its task is under way ({told})"),
             -6: (State.SKIPPED, f"its task is done ({told})"),
@@ -240,18 +262,6 @@ def _noted(item: Item, token: str, run_id: str) -> Receipt:
     if run == run_id:
         return _receipt(item, State.SENT, f"done at {when}", item.task_id)
     return _receipt(item, State.SKIPPED, f"run {run} did it before ({action} at {when})")
-
-
-def _lost() -> tuple[type[Exception], ...]:
-    import redis
-
-    return (redis.ConnectionError, redis.TimeoutError)
-
-
-def _refused() -> type[Exception]:
-    import redis
-
-    return redis.ResponseError
 
 
 def _receipt(item: Item, state: State, detail: str, sent_id: str = "") -> Receipt:

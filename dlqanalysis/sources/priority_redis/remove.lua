@@ -7,7 +7,7 @@ for n = 5, 6 do
 end
 if ARGV[6] ~= '' and redis.call('HEXISTS', KEYS[5], ARGV[2]) == 1 then return {-3, KEYS[5]} end
 
-take()
+if not take() then return {0, ''} end
 if ARGV[6] ~= '' then
   redis.call('HSET', KEYS[5], ARGV[2], ARGV[1])
   redis.call('HSET', KEYS[6], ARGV[2], expiry .. ':' .. ARGV[3])

@@ -18,7 +18,7 @@ end
 if redis.call('LPOS', queue, ARGV[6]) then return {-5, 'queued'} end
 if redis.call('ZSCORE', waiting, ARGV[6]) then return {-5, 'retrying'} end
 
-take()
+if not take() then return {0, ''} end
 redis.call('HSET', taken, ARGV[2], expiry .. ':' .. ARGV[1])
 redis.call('EXPIRE', taken, ARGV[10])
 for n = 11, #ARGV, 2 do redis.call('HSETNX', task, ARGV[n], ARGV[n + 1]) end

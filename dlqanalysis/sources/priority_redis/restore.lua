@@ -11,7 +11,7 @@ for n = 5, 7, 2 do
     give(raw, expiry)
     redis.call('HDEL', KEYS[n], ARGV[1])
     redis.call('HDEL', KEYS[n + 1], ARGV[1])
-    return {1, KEYS[n]}
+    return {1, KEYS[1]}
   end
 end
 return {0, ''}

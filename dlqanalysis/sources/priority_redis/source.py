@@ -57,11 +57,12 @@ class PriorityRedisSource:
                 f"{unreadable:,} entries are no JSON, or their payload is none: kept as they are,"
                 " not to be replayed."
             )
-        expired = sum(moment is None for moment in table["expires_at"].to_pylist())
+        names = zip(table["task_id"].to_pylist(), table["expires_at"].to_pylist(), strict=True)
+        expired = sum(task is not None and moment is None for task, moment in names)
         if expired:
             notes.append(
-                f"{expired:,} entries have no dlq:task copy any more: the system's own retry does not find"
-                " them; a replay through Redis does."
+                f"{expired:,} of {table.num_rows:,} entries have no dlq:task copy (any more): the system's own"
+                " retry does not find them; a replay through Redis does."
             )
         dropped = [name for name in HEAVY if name not in columns and name != "traceback"]
         return Read(table.drop_columns(dropped), truncated, (*notes, *said, *more))
