@@ -15,8 +15,10 @@ from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Item, Outcome, State
 from dlqanalysis.profile import Profile
 from dlqanalysis.sources._results import Results
-from dlqanalysis.sources.celery.broker import AlreadySent, RedisBroker, Refused
+from dlqanalysis.sources.celery.address import Address
+from dlqanalysis.sources.celery.broker import AlreadySent, RedisBroker
 from dlqanalysis.sources.celery.broker import connect as connect_broker
+from dlqanalysis.sources.celery.claims import Claims
 from dlqanalysis.sources.celery.hand import CeleryHand
 from dlqanalysis.sources.celery.message import NotReplayable, build, new_id
 from tests.consumer import Consumer
@@ -61,6 +63,19 @@ def queue(queue_name, redis_url):
 def hand(shop_url, redis_url):
     with CeleryHand.connect(shop_url, redis_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def claims(hand, shop_url):
+    """The claims as a colleague sees them."""
+    opened = Claims(Address.parse(shop_url))
+    yield opened
+    opened.close()
+
+
+def own_hand(database, broker, **options):
+    """A hand with a result backend or a profile of the test's own."""
+    return CeleryHand(Claims(Address.parse(database)), connect_broker(broker), **options)
 
 
 def test_a_row_is_sent_once_and_marked(hand, shop_url, redis_url, queue):
@@ -117,9 +132,9 @@ def test_a_row_that_somebody_holds_is_skipped(hand, shop_url, queue):
     assert receipt.state == State.SENT
 
 
-def test_a_claim_of_another_run_holds_even_while_the_row_looks_open(hand, shop_url, queue):
+def test_a_claim_of_another_run_holds_even_while_the_row_looks_open(hand, claims, shop_url, queue):
     item = add(shop_url, queue)
-    hand._claims.take([item], "run-of-a-colleague", {item.failure_id: "id-1"})
+    claims.take([item], "run-of-a-colleague", {item.failure_id: "id-1"})
     [receipt] = hand.send("replay", [item], "run-2")
     assert (receipt.state, receipt.detail) == (
         State.SKIPPED,
@@ -136,18 +151,19 @@ def test_a_claim_of_another_run_holds_even_while_the_row_looks_open(hand, shop_u
         ({"task_name": ""}, "the row names no task"),
     ],
 )
-def test_what_would_kill_a_worker_is_refused_and_given_back(hand, shop_url, queue, fields, why):
+def test_what_would_kill_a_worker_is_refused_and_given_back(
+    hand, claims, shop_url, queue, fields, why
+):
     item = add(shop_url, queue, **fields)
     [receipt] = hand.send("replay", [item], "run-1")
     assert (receipt.state, receipt.detail) == (State.REFUSED, why)
     assert row(shop_url, item)["status"] == "failed"
-    assert hand._claims.state([item.failure_id]) == {}
+    assert claims.state([item.failure_id]) == {}
 
 
 def test_a_route_of_the_profile_goes_before_the_rows_queue(shop_url, redis_url, queue):
     item = add(shop_url, "default", task_name="api.tasks.generate_memo")
-    with CeleryHand.connect(shop_url, redis_url) as hand:
-        hand._profile = Profile(routes={"generate_memo": queue})
+    with own_hand(shop_url, redis_url, profile=Profile(routes={"generate_memo": queue})) as hand:
         [receipt] = hand.send("replay", [item], "run-1")
         assert receipt.state == State.SENT
     client = redis.Redis.from_url(redis_url)
@@ -189,15 +205,19 @@ def test_the_ledger_makes_a_second_push_of_one_id_impossible(redis_url, queue):
     broker.close()
 
 
-def test_a_crash_between_claim_and_mark_is_settled_by_the_ledger(hand, shop_url, queue):
+def test_a_crash_between_claim_and_mark_is_settled_by_the_ledger(
+    hand, claims, shop_url, redis_url, queue
+):
     sent, unsent, unclaimed = (add(shop_url, queue) for _ in range(3))
-    ids = {item.failure_id: hand._new_id(item) for item in (sent, unsent)}
-    claims, _ = hand._claims.take([sent, unsent], "run-1", ids)
+    ids = {i.failure_id: new_id("failed_tasks", i.failure_id, i.task_id) for i in (sent, unsent)}
+    taken, _ = claims.take([sent, unsent], "run-1", ids)
     message = build(
-        sent_id=claims[0].sent_id, task_id=sent.task_id, task_name=sent.task_name, queue=queue, args="[]",
+        sent_id=taken[0].sent_id, task_id=sent.task_id, task_name=sent.task_name, queue=queue, args="[]",
         kwargs="{}", run_id="run-1", generation=1, extra={},
     )  # fmt: skip
-    hand._broker.publish(message, "run-1")  # and here the process died
+    broker = RedisBroker(redis_url)
+    broker.publish(message, "run-1")  # and here the process died
+    broker.close()
     settled = {r.failure_id: r for r in hand.settle([sent, unsent, unclaimed], "run-1")}
     assert settled[sent.failure_id].state == State.SENT
     assert settled[unsent.failure_id].state == State.NOT_REACHED
@@ -208,15 +228,17 @@ def test_a_crash_between_claim_and_mark_is_settled_by_the_ledger(hand, shop_url,
     assert receipt.state == State.SENT
 
 
-def test_a_send_that_is_cut_off_gives_untried_claims_back(hand, shop_url, queue):
+def test_a_send_that_is_cut_off_gives_untried_claims_back(hand, claims, shop_url, queue):
     items = [add(shop_url, queue) for _ in range(3)]
     sending = hand.send("replay", items, "run-1")
     assert next(sending).state == State.SENT
     sending.close()
-    assert set(hand._claims.state([i.failure_id for i in items])) == {items[0].failure_id}
+    assert set(claims.state([i.failure_id for i in items])) == {items[0].failure_id}
 
 
-def test_outcomes_come_from_executions_failures_and_results(hand, shop_url, redis_url, queue):
+def test_outcomes_come_from_executions_failures_and_results(
+    hand, claims, shop_url, redis_url, queue
+):
     def succeeds(task, args, kwargs):
         return args != [2]
 
@@ -224,7 +246,7 @@ def test_outcomes_come_from_executions_failures_and_results(hand, shop_url, redi
         items = [add(shop_url, queue, args=f"[{n}]") for n in (1, 2)]
         receipts = list(hand.send("replay", items, "run-1"))
         for _ in range(100):
-            if len(worker.ran) == 2 and len(hand._claims.seen([r.sent_id for r in receipts])) == 2:
+            if len(worker.ran) == 2 and len(claims.seen([r.sent_id for r in receipts])) == 2:
                 break
             worker._stop_now.wait(0.05)
     sent = {receipt.failure_id: receipt.sent_id for receipt in receipts}
@@ -237,12 +259,12 @@ def test_outcomes_come_from_executions_failures_and_results(hand, shop_url, redi
         "x": Outcome.PENDING,
     }
     client = redis.Redis.from_url(redis_url)
-    hand._results = Results(client)
     client.set("celery-task-meta-nobody", json.dumps({"status": "SUCCESS", "result": 1}))
     client.set("celery-task-meta-pickled", b"\x80\x04}\x94.")
-    asked = hand.outcomes({"x": "nobody", "y": "pickled"}, datetime.now(UTC))
+    with own_hand(shop_url, redis_url, results=Results(client)) as other:
+        asked = list(other.outcomes({"x": "nobody", "y": "pickled"}, datetime.now(UTC)))
+        client.delete("celery-task-meta-nobody", "celery-task-meta-pickled")
     assert [v.outcome for v in asked] == [Outcome.SUCCEEDED, Outcome.PENDING]
-    client.delete("celery-task-meta-nobody", "celery-task-meta-pickled")
 
 
 def test_the_snapshot_is_the_whole_row_as_text(hand, shop_url, queue):
@@ -277,11 +299,13 @@ def test_a_table_with_other_words_and_types_is_replayed_too(postgres_url, redis_
         content_hash=content_hash("t-0", "a.b", queue, "[1]", '{"k":  1}'),
     )  # fmt: skip
     with CeleryHand.connect(postgres_url, redis_url) as hand:
-        hand._claims.take([item], "run-1", {item.failure_id: "x"})
+        claims = Claims(Address.parse(postgres_url))
+        claims.take([item], "run-1", {item.failure_id: "x"})
         with psycopg.connect(postgres_url) as db:
             asked = "SELECT status::text FROM failed_tasks ORDER BY task_id"
             assert [s for (s,) in db.execute(asked)] == ["replaying", "failed"]
-        hand._claims.release([item.failure_id], "run-1")
+        claims.release([item.failure_id], "run-1")
+        claims.close()
         [receipt] = hand.send("replay", [item], "run-1")
         assert receipt.state == State.SENT
     with psycopg.connect(postgres_url) as db:
@@ -300,7 +324,8 @@ def test_rabbitmq_confirms_refuses_and_reports(shop_url, amqp_url, queue_name):
         name, durable=True, arguments={"x-dead-letter-exchange": "dlx", "x-max-priority": 5}
     )
     item, lost = add(shop_url, name, args="[1]"), add(shop_url, queue_name("nowhere"))
-    with CeleryHand.connect(shop_url, amqp_url) as hand:
+    broker, claims = connect_broker(amqp_url), Claims(Address.parse(shop_url))
+    with CeleryHand(claims, broker) as hand:
         findings = {finding.name: finding for finding in hand.preflight([item, lost])}
         assert findings[f"queue {name}"].severity == "warning"  # nobody consumes it yet
         assert findings[f"queue {lost.queue}"].blocks
@@ -317,11 +342,11 @@ def test_rabbitmq_confirms_refuses_and_reports(shop_url, amqp_url, queue_name):
             == receipts[item.failure_id].sent_id
         )
         assert properties.delivery_mode == 2
-        hand._broker._connection.close()  # as after an idle hour
+        broker.close()  # as after an idle hour
         another = add(shop_url, name)
         assert [r.state for r in hand.send("replay", [another], "run-1")] == [State.SENT]
         doubtful = add(shop_url, name)
-        hand._claims.take([doubtful], "run-1", {doubtful.failure_id: "id-9"})
+        claims.take([doubtful], "run-1", {doubtful.failure_id: "id-9"})
         [settled] = hand.settle([doubtful], "run-1")
         assert settled.state == State.UNCERTAIN  # a queue cannot be asked
         with psycopg.connect(shop_url, autocommit=True) as db:
@@ -385,4 +410,3 @@ def test_what_cannot_become_a_message_is_named():
             build(**{**good, **change})
     whole = build(**{**good, "extra": {"body": b"[[1],{},{}]", "content_type": "application/json"}})
     assert whole.body == b"[[1],{},{}]"
-    assert isinstance(Refused("x"), Exception)

@@ -1,10 +1,36 @@
 """A selection applied to columns in memory: for sources whose system cannot filter."""
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.frame import arrow_type, in_order
 from dlqanalysis.model import Selection
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+#: asked for by their whole name, or by what follows its last dot: ValueError finds builtins.ValueError
+DOTTED = ("task_name", "exception_type")
+
+
+def last_part(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What follows the last dot of each name."""
+    return pc.replace_substring_regex(names, r"^.*\.", "")
+
+
+def last_part_sql(name: "sa.ColumnElement") -> "sa.ColumnElement":
+    """The same in SQL; quicker than a regular expression there."""
+    import sqlalchemy as sa
+
+    return sa.func.reverse(sa.func.split_part(sa.func.reverse(name), ".", 1))
+
+
+def is_named(name: object, wanted: Collection[str]) -> bool:
+    """The same for one name: whether it is wanted, whole or by its last part."""
+    return isinstance(name, str) and (name in wanted or name.rpartition(".")[2] in wanted)
 
 
 def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool, list[str]]:
@@ -31,9 +57,8 @@ def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool, lis
             continue
         values, wanted = table[name].cast(pa.string()), pa.array(words, pa.string())
         hit = pc.is_in(values, wanted)
-        if name in ("task_name", "exception_type"):
-            last = pc.replace_substring_regex(values, r"^.*\.", "")
-            hit = pc.or_(hit, pc.is_in(last, wanted))
+        if name in DOTTED:
+            hit = pc.or_(hit, pc.is_in(last_part(values), wanted))
         mask = pc.and_(mask, pc.fill_null(hit, False))
     found = in_order(table.filter(mask))
     if not selection.limit or found.num_rows <= selection.limit:

@@ -123,8 +123,8 @@ class Listing:
             and (not want.until or failed_at < want.until)
             and (not want.queue or field(row, "queue") in want.queue)
             and (not want.status or field(row, "status") in (None, *want.status))
-            and (not want.task or _named(field(row, "task_name"), want.task))
-            and (not want.exception or _named(field(row, "exception_type"), want.exception))
+            and (not want.task or is_named(field(row, "task_name"), want.task))
+            and (not want.exception or is_named(field(row, "exception_type"), want.exception))
         )
 
     def _done(self, new: list[Row]) -> bool:
@@ -151,8 +151,3 @@ class Listing:
     def _cut(self, note: str) -> None:
         self.truncated = True
         self.notes.append(note)
-
-
-def _named(name: Any, wanted: tuple[str, ...]) -> bool:
-    """Whether a name is one of the wanted ones, whole or by its last part."""
-    return isinstance(name, str) and (name in wanted or name.rpartition(".")[2] in wanted)

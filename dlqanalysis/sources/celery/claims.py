@@ -64,24 +64,24 @@ class Claims:
             hide_parameters=True,
         )
         weakref.finalize(self, self._engine.dispose)
-        with self._transaction() as db:
+        with self.transaction() as db:
             self.table: Table = discover(db, address)
-            self._claims = _claims_table(self.table.schema)
-            exists = sa.inspect(db).has_table(self._claims.name, schema=self.table.schema)
+            self.marks = _claims_table(self.table.schema)
+            exists = sa.inspect(db).has_table(self.marks.name, schema=self.table.schema)
         if not exists:
             self._create()
 
     def _create(self) -> None:
         try:
-            self._claims.create(self._engine, checkfirst=True)
+            self.marks.create(self._engine, checkfirst=True)
         except sa.exc.ProgrammingError as error:
             if getattr(error.orig, "sqlstate", "") in ("42P07", "23505"):  # a colleague was quicker
                 return
-            ddl = str(sa.schema.CreateTable(self._claims).compile(self._engine)).strip()
+            ddl = str(sa.schema.CreateTable(self.marks).compile(self._engine)).strip()
             raise ConnectError(
-                f"This user may not create {self._claims.fullname}, where replays are claimed. Let the"
+                f"This user may not create {self.marks.fullname}, where replays are claimed. Let the"
                 f" table's owner run: {' '.join(ddl.split())}; GRANT SELECT, INSERT, UPDATE, DELETE ON"
-                f" {self._claims.fullname} TO this user."
+                f" {self.marks.fullname} TO this user."
             ) from None
         except sa.exc.IntegrityError:
             return
@@ -92,12 +92,12 @@ class Claims:
         """Claim what is still as the plan saw it; a skipped receipt with the reason for the rest."""
         taken: list[Claim] = []
         skipped: list[Receipt] = []
-        with self._transaction() as db:
-            rows = {row["failure_id"]: row for row in self._locked(db, items)}
-            there = self._there(db, [i.failure_id for i in items if i.failure_id not in rows])
+        with self.transaction() as db:
+            rows = {row["failure_id"]: row for row in self.locked(db, items)}
+            there = self.there(db, [i.failure_id for i in items if i.failure_id not in rows])
             for item in items:
                 row = rows.get(item.failure_id)
-                why = self._why_not(item, row, item.failure_id in there)
+                why = self.why_not(item, row, item.failure_id in there)
                 if not why and not self._insert(db, item, run_id, new_ids[item.failure_id]):
                     why = self._held_by(db, item)
                 if why or row is None:
@@ -109,7 +109,7 @@ class Claims:
                 extra = {name: row[f"extra_{name}"] for name in _EXTRA if f"extra_{name}" in row}
                 taken.append(Claim(item, new_ids[item.failure_id], content, extra))
             if taken and "replaying" in self.table.statuses:
-                self._set_status(db, [c.item.failure_id for c in taken], "replaying")
+                self.set_status(db, [c.item.failure_id for c in taken], "replaying")
         return taken, skipped
 
     def sent(self, failure_id: str, sent_id: str) -> None:
@@ -127,59 +127,37 @@ class Claims:
         if "replay_count" in table.everything:
             column = table.clause.c.replay_count
             values["replay_count"] = sa.func.coalesce(column, 0) + 1
-        with self._transaction() as db:
+        with self.transaction() as db:
             if values:
                 db.execute(table.clause.update().where(self._is([failure_id])).values(values))
-            db.execute(self._claims.update().where(self._one(failure_id)).values(state="sent"))
-
-    def archive(self, items: Sequence[Item]) -> list[Receipt]:
-        """Give rows the status `archived`, in one transaction; never one that is pending or has changed."""
-        receipts = []
-        with self._transaction() as db:
-            rows = {row["failure_id"]: row for row in self._locked(db, items)}
-            there = self._there(db, [i.failure_id for i in items if i.failure_id not in rows])
-            for item in items:
-                row = rows.get(item.failure_id)
-                why = self._why_not(item, row, item.failure_id in there, archive=True)
-                state = State.SKIPPED if why else State.SENT
-                receipts.append(Receipt(failure_id=item.failure_id, state=state, detail=why))
-            ids = [receipt.failure_id for receipt in receipts if receipt.state == State.SENT]
-            if ids:
-                self._set_status(db, ids, "archived")
-        return receipts
+            db.execute(self.marks.update().where(self._one(failure_id)).values(state="sent"))
 
     def release(self, failure_ids: Iterable[str], run_id: str) -> None:
         """Give claims of this run back: nothing was sent, the rows are as they were."""
         ids = list(failure_ids)
         if not ids:
             return
-        with self._transaction() as db:
+        with self.transaction() as db:
             mine = sa.and_(
-                self._claims.c.source_table == self.table.name,
-                self._claims.c.failure_id.in_(ids),
-                self._claims.c.run_id == run_id,
-                self._claims.c.state == "claimed",
+                self.marks.c.source_table == self.table.name,
+                self.marks.c.failure_id.in_(ids),
+                self.marks.c.run_id == run_id,
+                self.marks.c.state == "claimed",
             )
             freed = list(
-                db.scalars(self._claims.delete().where(mine).returning(self._claims.c.failure_id))
+                db.scalars(self.marks.delete().where(mine).returning(self.marks.c.failure_id))
             )
             if freed and "replaying" in self.table.statuses:
-                self._set_status(db, freed, "failed", only="replaying")
+                self.set_status(db, freed, "failed", only="replaying")
 
     def state(self, failure_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
         """failure_id -> (run_id, sent_id, claimed | sent) of the claims there are."""
-        c = self._claims.c
+        c = self.marks.c
         wanted = sa.select(c.failure_id, c.run_id, c.sent_id, c.state).where(
             c.source_table == self.table.name, c.failure_id.in_(list(failure_ids))
         )
-        with self._transaction() as db:
+        with self.transaction() as db:
             return {row[0]: (row[1], row[2], row[3]) for row in db.execute(wanted)}
-
-    def statuses(self, failure_ids: Sequence[str]) -> dict[str, str]:
-        """failure_id -> the status its row has now."""
-        query = self.table.select_rows(("failure_id", "status")).where(self._is(failure_ids))
-        with self._transaction() as db:
-            return {row[0]: str(row[1] or "") for row in db.execute(query)}
 
     def rows(self, failure_ids: Sequence[str]) -> list[Mapping[str, Any]]:
         """The rows as they are now, every column as text."""
@@ -187,14 +165,14 @@ class Claims:
             sa.cast(self.table.clause.c[name], sa.Text).label(name)
             for name in self.table.everything
         ]
-        with self._transaction() as db:
+        with self.transaction() as db:
             return list(db.execute(sa.select(*columns).where(self._is(failure_ids))).mappings())
 
     def seen(self, sent_ids: Sequence[str]) -> dict[str, str]:
         """sent_id -> success | failed | started, as task_executions and failed_tasks tell it."""
         found: dict[str, str] = {}
         ids = list(sent_ids)
-        with self._transaction() as db:
+        with self.transaction() as db:
             if sa.inspect(db).has_table("task_executions", schema=self.table.schema):
                 columns = (sa.column("task_id"), sa.column("status"))
                 runs = sa.table("task_executions", *columns, schema=self.table.schema)
@@ -214,7 +192,7 @@ class Claims:
         if not sent_ids or not all(self.table.has(name) for name in names):
             return {}
         columns = [self.table.clause.c[self.table.columns[name].name] for name in names]
-        with self._transaction() as db:
+        with self.transaction() as db:
             asked = sa.select(*columns).where(columns[0].in_(list(sent_ids)))
             return {str(one): (kind or "", text or "") for one, kind, text in db.execute(asked)}
 
@@ -224,7 +202,7 @@ class Claims:
     # ---- pieces ------------------------------------------------------------------------------
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def transaction(self) -> Iterator[sa.Connection]:
         try:
             with self._engine.begin() as db:
                 yield db
@@ -248,7 +226,7 @@ class Claims:
         )
         return left == sa.any_(sa.cast(ids, postgresql.ARRAY(kind)))
 
-    def _locked(self, db: sa.Connection, items: Sequence[Item]) -> list[Mapping[str, Any]]:
+    def locked(self, db: sa.Connection, items: Sequence[Item]) -> list[Mapping[str, Any]]:
         """The rows, locked; those that somebody else holds just now are left out."""
         query = self.table.select_rows(("failure_id", *_CONTENT, "status", "replayed_at"))
         for name in _EXTRA:
@@ -258,13 +236,13 @@ class Claims:
         rows = db.execute(query.with_for_update(skip_locked=True)).mappings()
         return [dict(row) for row in rows]
 
-    def _there(self, db: sa.Connection, failure_ids: Sequence[str]) -> set[str]:
+    def there(self, db: sa.Connection, failure_ids: Sequence[str]) -> set[str]:
         if not failure_ids:
             return set()
         query = self.table.select_rows(("failure_id",)).where(self._is(failure_ids))
         return set(db.scalars(query))
 
-    def _why_not(
+    def why_not(
         self, item: Item, row: Mapping[str, Any] | None, there: bool, archive: bool = False
     ) -> str:
         if row is None:
@@ -287,11 +265,11 @@ class Claims:
             "sent_id": sent_id,
             "state": "claimed",
         }
-        insert = postgresql.insert(self._claims).values(values).on_conflict_do_nothing()
-        return db.scalar(insert.returning(self._claims.c.run_id)) is not None
+        insert = postgresql.insert(self.marks).values(values).on_conflict_do_nothing()
+        return db.scalar(insert.returning(self.marks.c.run_id)) is not None
 
     def _held_by(self, db: sa.Connection, item: Item) -> str:
-        c = self._claims.c
+        c = self.marks.c
         row = db.execute(
             sa.select(c.run_id, c.state, c.sent_id).where(self._one(item.failure_id))
         ).first()
@@ -302,10 +280,10 @@ class Claims:
         return f"run {row.run_id} has claimed it"
 
     def _one(self, failure_id: str) -> sa.ColumnElement[bool]:
-        c = self._claims.c
+        c = self.marks.c
         return sa.and_(c.source_table == self.table.name, c.failure_id == failure_id)
 
-    def _set_status(
+    def set_status(
         self, db: sa.Connection, failure_ids: Sequence[str], word: str, only: str | None = None
     ) -> None:
         column = self.table.columns["status"].name

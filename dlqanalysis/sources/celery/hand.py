@@ -15,7 +15,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.errors import ConnectError, RunError, SettingsError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.profile import Profile, setting
 from dlqanalysis.profile import profile as current_profile
@@ -26,6 +26,7 @@ from dlqanalysis.sources.celery.broker import AlreadySent, Broker, Doubt, Refuse
 from dlqanalysis.sources.celery.broker import connect as connect_broker
 from dlqanalysis.sources.celery.claims import Claim, Claims
 from dlqanalysis.sources.celery.message import NotReplayable, build, new_id
+from dlqanalysis.sources.celery.shelf import Shelf
 
 _FINAL = {"success": Outcome.SUCCEEDED, "failed": Outcome.FAILED_AGAIN, "started": Outcome.PENDING}
 _RESULTS = {
@@ -36,9 +37,9 @@ _RESULTS = {
 
 
 class CeleryHand:
-    """Replays rows of one failed_tasks table through one broker."""
+    """Replays rows of one failed_tasks table through one broker; archives them, and takes them back."""
 
-    capabilities = frozenset({"replay", "archive", "outcome", "settle"})
+    capabilities = frozenset({"replay", "repair", "archive", "restore", "outcome", "settle"})
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class CeleryHand:
         profile: Profile | None = None,
     ) -> None:
         self._claims, self._broker, self._results = claims, broker, results
+        self._shelf = Shelf(claims)
         self._profile = profile or current_profile()
 
     @classmethod
@@ -87,10 +89,12 @@ class CeleryHand:
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """Replay: claim all, then publish and mark one by one; what was claimed and not tried is given
-        back. Archive: one change of status, in one transaction."""
-        if action == "archive":
-            yield from self._claims.archive(items)
+        back. Archive and restore: one change of status, in one transaction."""
+        if action in ("archive", "restore"):
+            yield from self._shelf.move(action, items, run_id)
             return
+        if action != "replay":
+            raise RunError(f"{self.name} can replay, archive and restore, not {action}.")
         ids = {item.failure_id: self._new_id(item) for item in items}
         claimed, skipped = self._claims.take(items, run_id, ids)
         yield from skipped
@@ -116,6 +120,7 @@ class CeleryHand:
                 run_id=run_id,
                 generation=claim.item.generation,
                 extra=claim.extra,
+                payload=claim.item.payload,
             )
             self._broker.publish(message, run_id)
         except (NotReplayable, Refused) as error:
@@ -142,11 +147,9 @@ class CeleryHand:
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """What became of items whose answer never came: the claim, the ledger and traces of the id tell."""
-        statuses = self._claims.statuses([item.failure_id for item in items])
-        archived = [item for item in items if statuses.get(item.failure_id) == "archived"]
-        for item in archived:
-            yield Receipt(failure_id=item.failure_id, state=State.SENT, detail="it is archived")
-        items = [item for item in items if item not in archived]
+        settled = self._shelf.settle(items, run_id)
+        yield from settled.values()
+        items = [item for item in items if item.failure_id not in settled]
         claims = self._claims.state([item.failure_id for item in items])
         traces = self._traces([sent_id for _, sent_id, _ in claims.values()])
         for item in items:

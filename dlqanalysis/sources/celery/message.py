@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import Any
 
+from dlqanalysis.sources._json_text import elements, members
+
 _NAMESPACE = uuid.UUID("6f1c9b52-6a0e-4c61-9a44-0d5b0b6f7b1e")
+_JSON = "application/json"
 _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
@@ -29,7 +32,7 @@ class Message:
     body: bytes
     headers: Mapping[str, Any]
     priority: int = 0
-    content_type: str = "application/json"
+    content_type: str = _JSON
     content_encoding: str = "utf-8"
 
 
@@ -50,18 +53,26 @@ def build(
     run_id: str,
     generation: int,
     extra: Mapping[str, Any],
+    payload: bytes | None = None,
 ) -> Message:
-    """The message of one row. `extra` holds what the table knows beyond it: headers, priority, body, ..."""
+    """The message of one row. `extra` holds what the table knows beyond it: headers, priority, body, ...;
+    `payload` is what goes instead of the row's own: `{"args": [...], "kwargs": {...}}`, or one of them."""
     if not task_name:
         raise NotReplayable("the row names no task")
     if not queue:
         raise NotReplayable("no queue is known: name one under [routes] in the profile")
     known = extra.get("headers") or {}
     known = json.loads(known) if isinstance(known, str) else known
+    embed = _EMBED
+    whole = (
+        bytes(extra["body"]) if extra.get("body") and extra.get("content_type") == _JSON else b""
+    )
+    if payload is not None:
+        args, kwargs = _repaired(payload, args, kwargs)
+        embed, whole = _embed(whole), b""
     args_text, kwargs_text = _json("args", args, "[]", list), _json("kwargs", kwargs, "{}", dict)
-    body = f"[{args_text}, {kwargs_text}, {_EMBED}]".encode()
-    if extra.get("body") and extra.get("content_type") == "application/json":
-        body = bytes(extra["body"])  # the message as it was, chain and callbacks included
+    # the message as it was, chain and callbacks included, where the table keeps it
+    body = whole or f"[{args_text}, {kwargs_text}, {embed}]".encode()
     headers = {
         "lang": "py",
         "task": task_name,
@@ -94,6 +105,33 @@ def build(
         headers=headers,
         priority=int(priority) if isinstance(priority, int) else 0,
     )
+
+
+def _repaired(
+    payload: bytes, args: str | None, kwargs: str | None
+) -> tuple[str | None, str | None]:
+    """Args and kwargs as texts, from a repair; what it leaves out stays the row's own."""
+    try:
+        found = members(payload.decode())
+    except ValueError:
+        raise NotReplayable(
+            'the repair is no JSON object such as {"args": [], "kwargs": {}}'
+        ) from None
+    if not found or not found.keys() <= {"args", "kwargs"}:
+        raise NotReplayable("the repair holds other names than args and kwargs")
+    return found.get("args", args), found.get("kwargs", kwargs)
+
+
+def _embed(whole: bytes) -> str:
+    """Chain and callbacks of the message as it was, where the table keeps it."""
+    if not whole:
+        return _EMBED
+    try:
+        return elements(whole.decode())[2]
+    except (ValueError, IndexError):
+        raise NotReplayable(
+            "the row's own body cannot be read, so its chain is not known"
+        ) from None
 
 
 def _json(name: str, text: str | None, empty: str, kind: type) -> str:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import HEAVY
 from dlqanalysis.model import Read, Selection
+from dlqanalysis.sources._narrow import DOTTED, last_part_sql
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.sources.celery import stream
 from dlqanalysis.sources.celery.address import Address
@@ -240,9 +241,8 @@ def _conditions(
         value = table.expression(column)
         wanted = sa.any_(_setting_words(f"dlq.{column}"))
         condition = value == wanted
-        if column in ("task_name", "exception_type"):  # or its last dotted part
-            last = sa.func.reverse(sa.func.split_part(sa.func.reverse(value), ".", 1))
-            condition = sa.or_(condition, last == wanted)
+        if column in DOTTED:
+            condition = sa.or_(condition, last_part_sql(value) == wanted)
         conditions.append(condition)
     for name, text in settings.items():
         if not text.replace(_BETWEEN, "").isprintable():  # NUL and lone surrogates among them
