@@ -158,5 +158,6 @@ def running_shop(broker: str, database: str, prefix: str) -> Iterator[Shop]:
         running = Shop(broker, database, prefix, state)
         if broker.startswith("amqp"):
             shop.declare_dead_letters(broker, prefix)
-        stage.start_worker(home, variables, threads=4)
+        # a name of its own: on a shared broker the workers of all tests answer to one question
+        stage.start_worker(home, variables, name=prefix.strip(".") or "demo", threads=4)
         yield running

@@ -58,7 +58,7 @@ class Workers:
         try:
             with warnings.catch_warnings(), app.connection_for_write() as connection:
                 warnings.simplefilter("ignore")  # two workers of one name: they are one here
-                connection.ensure_connection(max_retries=1, timeout=5)
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
                 yield app, connection
         except Exception as error:
             # each transport has errors of its own, and they may hold the URL
@@ -88,6 +88,9 @@ class Workers:
         app.conf.update(
             broker_connection_timeout=5,
             broker_transport_options={
+                # While it waits, kombu gives tasks out again that workers took longer ago than ITS visibility
+                # timeout (1 h): tasks that still run, where the application's is longer. Not from here.
+                "ack_emulation": False,
                 "socket_connect_timeout": 5,
                 "socket_timeout": 10 + address.timeout,
                 **({"global_keyprefix": address.prefix} if address.prefix else {}),

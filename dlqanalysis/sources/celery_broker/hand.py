@@ -65,11 +65,15 @@ class RevokeHand:
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """Revoke those that no worker has begun, in one broadcast, then look who has them on the list."""
         try:
-            begun = self._begun(items, self._workers.ask("active"))
+            answers = self._workers.ask("active")
+            why = "" if answers["active"] else "no worker answered: nobody would hear it"
         except ConnectError as error:
+            why = str(error)
+        if why:
             for item in items:
-                yield Receipt(failure_id=item.failure_id, state=State.REFUSED, detail=str(error))
+                yield Receipt(failure_id=item.failure_id, state=State.REFUSED, detail=why)
             return
+        begun = self._begun(items, answers)
         for item in items:
             if item.task_id in begun:
                 yield Receipt(

@@ -113,8 +113,9 @@ class RedisQueues:
             if exchange.endswith("pidbox") or exchange == "celeryev":
                 continue
             for member in client.smembers(key):  # type: ignore[union-attr]
-                route, _, queue = _text(member).split(_MARK)[:3]
-                found[exchange, route] = queue.removeprefix(self.address.prefix)
+                route, _, queue = (*_text(member).split(_MARK), "", "")[:3]
+                if queue:
+                    found[exchange, route] = queue
         return found
 
     def _waiting(self, client: "redis.Redis", names: list[str]) -> Iterator[tuple[str, int | None]]:
