@@ -60,6 +60,7 @@ class Profile:
     thresholds: Mapping[str, Any] = field(default_factory=dict)  #: see health.THRESHOLDS
     contacts: Mapping[str, str] = field(default_factory=dict)  #: level (L1, L2, L3) -> who
     preflight: Mapping[str, Any] = field(default_factory=dict)  #: name -> check, see preflight.py
+    changes: Mapping[str, Any] = field(default_factory=dict)  #: where deploys are listed, see changes.py
     notify: tuple[str, ...] = ()  #: names of environment variables that hold apprise URLs
 
     @classmethod
@@ -110,7 +111,7 @@ def _check_type(name: str, value: Any, where: str | Path) -> None:
         form = f'a list of texts: {name} = ["..."]'
     else:
         good = isinstance(value, dict)
-        free = name in ("thresholds", "preflight")
+        free = name in ("thresholds", "preflight", "changes")
         if not free:
             good = good and all(isinstance(item, str) for item in value.values())
         form = f"a table, [{name}], with a line an entry" + (

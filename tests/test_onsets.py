@@ -1,0 +1,138 @@
+"""Since when: planted stories are found to the minute, and a quiet week says nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis.errors import SchemaError
+
+START = pd.Timestamp("2026-11-02T00:00:00Z")
+HOUR = pd.Timedelta("1h")
+
+
+def office(rng, count, days=14, nights=0.2):
+    """Hours after the start, more by day than at night."""
+    hours = np.arange(days * 24)
+    weight = nights + np.exp(-(((hours % 24 - 13) / 4.5) ** 2))
+    return rng.choice(hours, count, p=weight / weight.sum()) + rng.random(count)
+
+
+def frame(**groups):
+    """A frame with one row an hour value; the name of each part is its task and fingerprint."""
+    rows = []
+    for name, hours in groups.items():
+        for number, hour in enumerate(sorted(hours)):
+            rows.append(
+                {
+                    "failure_id": f"{name}{number}",
+                    "task_name": f"shop.{name}",
+                    "queue": name.split("_")[0],
+                    "exception_type": "OperationalError" if "db" in name else "ValueError",
+                    "failed_at": START + hour * HOUR,
+                }
+            )
+    made = dlq.from_records(rows)
+    return made.assign(fingerprint=made["task_name"].astype("str"))
+
+
+def test_a_quiet_fortnight_has_no_onset():
+    """Steady groups of every size, with days and nights: nothing began, however often one looks."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        quiet = frame(**{f"g{n}": office(rng, n) for n in (5, 12, 40, 150, 600, 2000)})
+        assert not len(dlq.onsets(quiet)) and not len(dlq.onsets(quiet, by=None))
+        assert not len(dlq.common_causes(quiet))
+
+
+@pytest.mark.parametrize("after", [30, 150, 1000])
+def test_a_group_that_began_is_found_with_its_first_failure(after):
+    rng = np.random.default_rng(after)
+    began = 200.25
+    later = office(rng, after * 3)
+    new = np.append(began + 41 / 3600, later[later > began])
+    found = dlq.onsets(frame(new=new, old=office(rng, 900)))
+    assert list(found["fingerprint"]) == ["shop.new"]
+    late = (found["onset"].iloc[0] - (START + began * HOUR)).total_seconds()
+    assert 40 <= late <= 42
+    assert found["usual_per_hour"].iloc[0] == 0 and np.isnan(found["times_usual"].iloc[0])
+    assert pd.isna(found["until"].iloc[0]) and found["confidence"].iloc[0] == "high"
+
+
+def test_a_burst_has_a_beginning_and_an_end():
+    rng = np.random.default_rng(3)
+    burst = 100 + rng.random(120) * 0.4
+    found = dlq.onsets(frame(mail=np.concatenate([office(rng, 300), burst])))
+    (row,) = found.to_dict("records")
+    assert abs((row["onset"] - (START + 100 * HOUR)).total_seconds()) < 120
+    assert abs((row["until"] - (START + 100.4 * HOUR)).total_seconds()) < 3600
+    assert row["count"] >= 118 and row["times_usual"] > 50 and row["at_least"] > 20
+
+
+def test_a_story_over_several_nights_is_one_episode():
+    rng = np.random.default_rng(5)
+    since = office(rng, 1200)
+    since = since[since > 220]
+    assert len(dlq.onsets(frame(new=since, old=office(rng, 500)))) == 1
+
+
+def test_two_bursts_days_apart_are_two():
+    rng = np.random.default_rng(6)
+    both = np.concatenate([50 + rng.random(60), 250 + rng.random(60)])
+    found = dlq.onsets(frame(new=both, old=office(rng, 500)))
+    assert len(found) == 2 and found["onset"].is_monotonic_increasing
+
+
+def test_what_went_on_from_the_beginning_did_not_begin():
+    rng = np.random.default_rng(7)
+    first = rng.random(300) * 24
+    assert not len(dlq.onsets(frame(old=np.append(first, 335))))
+
+
+def test_one_cause_in_many_queues_is_named():
+    rng = np.random.default_rng(8)
+    parts = {f"q{n}_db": 120 + n / 60 + rng.random(40) * 0.5 for n in range(4)}
+    calm = {f"q{n}": office(rng, 200) for n in range(6)}
+    failures = frame(**parts, **calm).pipe(dlq.classify)
+    failures = failures.assign(
+        rule=np.where(failures["exception_type"] == "OperationalError", "db-lost", "x")
+    )
+    (row,) = dlq.common_causes(failures).to_dict("records")
+    assert row["queues"] == "q0, q1, q2, q3" and row["of"] == 6
+    assert row["rule"] == "db-lost" and row["rule_share"] > 0.9
+    assert abs((row["onset"] - (START + 120 * HOUR)).total_seconds()) < 300
+
+
+def test_small_and_odd_frames():
+    assert not len(dlq.onsets(frame(a=[1.0, 2.0])))
+    empty = frame(a=[1.0]).head(0)
+    found = dlq.onsets(empty)
+    assert not len(found) and str(found["onset"].dtype) == "datetime64[us, UTC]"
+    close = dlq.onsets(frame(a=np.linspace(0, 0.01, 50)))
+    assert "too close together" in close.attrs["notes"][0]
+    undated = frame(a=np.linspace(0, 300, 50))
+    undated.loc[0:4, "failed_at"] = pd.NaT
+    assert "5 failures without a time" in dlq.onsets(undated).attrs["notes"][0]
+    with pytest.raises(SchemaError, match="no column 'fingerprintt'"):
+        dlq.onsets(empty, by="fingerprintt")
+
+
+def test_the_demo_s_story_is_told_unaided():
+    """The broken release to the second, the rotated key, the failover in all queues, the outage that goes on."""
+    failures = dlq.load("notebooks/data/demo_export.parquet", since=None)
+    failures = failures.pipe(dlq.classify).pipe(dlq.fingerprint)
+    found = dlq.onsets(failures)
+    first = failures.drop_duplicates("fingerprint").set_index("fingerprint")["task_name"]
+    tasks = dict(
+        zip(
+            found["onset"].dt.strftime("%m-%d %H:%M:%S"),
+            found["fingerprint"].map(first),
+            strict=True,
+        )
+    )
+    assert tasks["11-14 14:06:41"] == "api.tasks.render_memo_pdf"
+    assert tasks["11-17 09:30:41"] == "api.tasks.geocode_address"
+    ongoing = found[found["until"].isna()]
+    assert {"api.tasks.send_email"} == set(ongoing["fingerprint"].map(first).tail(4))
+    causes = dlq.common_causes(failures)
+    assert "db-lost" in set(causes["rule"]) and len(causes) <= 3
