@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dlqanalysis.classify.unknowns import plain, rule_stub, unknown_groups
 from dlqanalysis.errors import SchemaError, did_you_mean
-from dlqanalysis.fingerprint import skeleton_codes
+from dlqanalysis.fingerprint import skeleton_codes, template_codes
 from dlqanalysis.model import FailureClass
 from dlqanalysis.payload import UNREADABLE, lookup, parsed, scalar
 from dlqanalysis.rules import CONFIDENCES, Book, Match, rulebook
@@ -161,7 +161,7 @@ def _spread(
         return codes, verdicts
     task, _ = _values(failures, "task_name")
     kind, kinds = _values(failures, "exception_type")
-    text, texts = _masked(failures, "exception_message")
+    text, texts = template_codes(pa.array(failures["exception_message"], from_pandas=True))
     group = pd.factorize((task * len(kinds) + kind) * len(texts) + text)[0]
     has = failures["traceback"].notna().to_numpy()
     rank = np.array([_SAFEST[verdict[0]] for verdict in verdicts], dtype=np.int64)

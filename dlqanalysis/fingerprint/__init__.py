@@ -48,6 +48,13 @@ def skeleton_codes(column: "pa.Array | pa.ChunkedArray") -> tuple[Codes, pa.Arra
     return codes, shaped.to_arrow().cast(pa.string())
 
 
+def template_codes(column: "pa.Array | pa.ChunkedArray") -> tuple[Codes, pa.Array]:
+    """A code for each row, and the distinct templates that the codes point at."""
+    shape_codes, shaped = _skeleton_codes(column, by_hand().placeholders)
+    codes, named = templates(shaped)
+    return codes[shape_codes], named.to_arrow().cast(pa.string())
+
+
 def template(text: str | None) -> str:
     """The message with its values as placeholders; what is missing is the empty text.
 

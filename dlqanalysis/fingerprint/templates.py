@@ -16,7 +16,20 @@ _MAY_CHANGE = "[0-9<]"  # in a template that has neither, nothing is left to fin
 def templates(shaped: pl.Series) -> tuple[Codes, pl.Series]:
     """A code for each skeleton, and the distinct templates behind the codes; a missing message has the empty one.
 
-    The table is run twice, on the few templates of its first run too: what a placeholder stands beside can be read
+    Those of the last skeletons are remembered, like the skeletons themselves.
+    """
+    global _last
+    known = _last
+    if known is None or known[0] is not shaped:
+        known = _last = shaped, *_templates(shaped)
+    return known[1], known[2]
+
+
+_last: tuple[pl.Series, Codes, pl.Series] | None = None
+
+
+def _templates(shaped: pl.Series) -> tuple[Codes, pl.Series]:
+    """The table is run twice, on the few templates of its first run too: what a placeholder stands beside can be read
     otherwise then, and the template of a template must be itself.
     """
     first_codes, first = distinct(_finished(shaped))

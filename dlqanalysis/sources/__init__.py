@@ -136,7 +136,7 @@ def load(
 
     `since` takes a duration (7d), a date, an aware time, or None for all; `task` and `exception` whole names
     or their last part; `limit` keeps the newest. Tracebacks come for one representative of each task,
-    exception type, message skeleton and stack length; `columns=["traceback", "raw"]` asks for all of them.
+    exception type, message template and stack length; `columns=["traceback", "raw"]` asks for all of them.
     """
     if isinstance(source, str | Path):
         source = connect(source)

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dlqanalysis.fingerprint import skeleton_codes
+from dlqanalysis.fingerprint import template_codes
 
 
 Codes = npt.NDArray[np.int64]
@@ -14,7 +14,7 @@ MOST = 20_000  #: representatives fetched at most, of the largest groups first
 
 
 def representatives(table: pa.Table) -> tuple[Codes, int]:
-    """The first row of each (task_name, exception_type, message skeleton, length of the stack), and how many
+    """The first row of each (task_name, exception_type, message template, length of the stack), and how many
     groups there are. Rows without a traceback stand for nothing.
 
     Most tracebacks hold the message, whose length varies: where the length without it tells less apart, that is
@@ -29,7 +29,7 @@ def representatives(table: pa.Table) -> tuple[Codes, int]:
             kinds = _pairs(kinds, _codes(table[name])[rows])
     if "exception_message" in table.column_names:
         message = table["exception_message"]
-        kinds = _pairs(kinds, skeleton_codes(message)[0][rows])
+        kinds = _pairs(kinds, template_codes(message)[0][rows])
         said = pc.fill_null(pc.binary_length(message).cast(pa.int64()), 0).to_numpy()[rows]
         fewer = _variety(kinds, length - said) < _variety(kinds, length)
         length = np.where(fewer[kinds], length - said, length)
