@@ -48,7 +48,7 @@ def check(
     `executions` (task_name, successes, failures; such as the query success_rate gives) lets it see tasks
     that always fail.
     """
-    limits = _limits(profile or current_profile())
+    limits = limits_of(profile or current_profile())
     when = pd.Timestamp(moment(now) or datetime.now(UTC))
     waiting = failures[~failures["status"].astype("str").str.lower().isin(_DONE)]
     facts = _Facts(waiting, when, bool(failures.attrs.get("truncated")))
@@ -95,7 +95,7 @@ class _Facts:
         return int((self.ages > span).sum())
 
 
-def _limits(profile: Profile) -> dict[str, Any]:
+def limits_of(profile: Profile) -> dict[str, Any]:
     """The thresholds in force, checked: numbers are not below 0, durations are timedeltas, None is off."""
     limits: dict[str, Any] = {name: default for name, (default, _) in THRESHOLDS.items()}
     for name, value in profile.thresholds.items():

@@ -90,6 +90,7 @@ class Client:
         token: str | None = None,
         *,
         token_name: str,
+        hide: Sequence[str] = (),
         timeout: float = 30.0,
         tries: int = 3,
         longest_wait: float = 60.0,
@@ -107,6 +108,8 @@ class Client:
             _checked(token, token_name), timeout, tries, sleep,
         )  # fmt: skip
         self.has_token = bool(self._token)
+        #: what no text may show: the token, and what it was made of, such as a password; the longest first
+        self._hidden = sorted(filter(None, {self._token, *hide}), key=len, reverse=True)
         headers = {"Accept": "application/json", "User-Agent": "dlqanalysis"}
         if self._token:
             header, _, before = api.header.partition(":")
@@ -202,8 +205,8 @@ class Client:
             if _is_page(answer):
                 title = re.search(r"<title[^>]*>([^<]{1,200})", said, re.IGNORECASE)
                 said = title[1] if title else "a web page"
-        if self._token:
-            said = said.replace(self._token, "***")
+        for secret in self._hidden:
+            said = said.replace(secret, "***")
         said = " ".join(redact(said[:2000]).split()).rstrip(".")
         return said if len(said) <= 200 else said[:199] + "…"
 

@@ -39,11 +39,12 @@ def open_client(
             raise SettingsError(
                 f"'{option}' is no option of a Prometheus URL. {did_you_mean(option, {'metrics', *NAMES})}"
             )
-    api, token = PROMETHEUS, (token or "").strip()
+    api, token, hide = PROMETHEUS, (token or "").strip(), tuple[str, ...]()
     if ":" in token:
+        hide = (token, token.partition(":")[2])
         api = replace(api, header="Authorization: Basic")
         token = base64.b64encode(token.encode()).decode()
-    return Client(api, place, token, token_name=token_name, **others), options
+    return Client(api, place, token, token_name=token_name, hide=hide, **others), options
 
 
 def ask(client: Client, path: str, params: Mapping[str, Any]) -> Result:

@@ -190,10 +190,11 @@ def _rows(
     result: Result, what: str, unit: str | None, source: str, notes: list[str]
 ) -> list[dict[str, Any]]:
     """One mapping a sample, as readings.metrics takes it; what is no number is NaN."""
+    series: list[tuple[dict[str, str], list[Any]]] = []
     if result.kind in ("scalar", "string"):
-        series = [({}, [result.entries])]
+        series.append(({}, [result.entries]))
     else:
-        series, odd = [], 0
+        odd = 0
         for entry in result.entries:
             values = (
                 entry.get("values", [entry.get("value")]) if isinstance(entry, Mapping) else [None]
