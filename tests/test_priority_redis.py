@@ -146,6 +146,7 @@ def test_equal_elements_are_failures_of_their_own_and_keep_their_names(world):
         ("priority+redis://", "cannot be read"),
         ("priority+redis://h:6379/x", "cannot be read"),
         ("priority+redis://u:s3cret@h/0?nope=1", "'nope' is no option"),
+        ("priority+redis://u:s3cret@h/0?ttl=soon", "is not a duration"),
     ],
 )
 def test_a_wrong_url_is_told_without_its_secrets(url, told):
@@ -363,6 +364,7 @@ def test_what_is_set_aside_comes_back_as_it_was(world, action):
     assert not world.redis.exists(world.key("dlq:task:t1"))  # or the API's retry would find it
     with connect_hand(world.url) as hand:
         assert hand.snapshot(one["failure_id"].tolist())["place"].tolist() == [action]
+        assert hand.snapshot([failures["failure_id"].iloc[1]])["place"].tolist() == ["dlq:high"]
     back = [replace(items(one)[0], undoes="run-1")]
     assert states(done(world, back, "restore", "run-2")) == ["sent"]
     after = {k: v for k, v in world.state().items() if not k.startswith(b"dlqanalysis:")}

@@ -207,17 +207,18 @@ class Options:
     reset_attempts: bool = False  #: whether a replayed task gets all its attempts again
 
 
-def options(query: str, others: Sequence[str] = ()) -> tuple[Options, dict[str, str]]:
-    """The options in a URL's query, and those of `others`; refuses what is unknown, by name."""
-    known = ("tz", "ttl", "reset_attempts", *others)
-    said = {}
-    for pair in filter(None, query.split("&")):
-        name, _, value = pair.partition("=")
-        if name not in known:
+#: what every URL of this system may say
+OPTIONS = ("tz", "ttl", "reset_attempts")
+
+
+def options(encoded: Mapping[str, str]) -> Options:
+    """The options of a URL, from their names and still percent-encoded values; refuses unknown ones by name."""
+    for name in encoded:
+        if name not in OPTIONS:
             raise SettingsError(
-                f"'{unquote(name)[:40]}' is no option of a priority queue's URL. {did_you_mean(name, known)}"
+                f"'{unquote(name)[:40]}' is no option of a priority queue's URL. {did_you_mean(name, OPTIONS)}"
             )
-        said[name] = unquote(value)
+    said = {name: unquote(value) for name, value in encoded.items()}
     try:
         zone = ZoneInfo(said["tz"]) if said.get("tz") else None
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -229,12 +230,11 @@ def options(query: str, others: Sequence[str] = ()) -> tuple[Options, dict[str, 
         raise SettingsError(
             f"reset_attempts={reset[:20]} says neither yes nor no. Write ?reset_attempts=yes."
         )
-    found = Options(
+    return Options(
         zone=zone,
         ttl=duration(said.get("ttl") or "7d"),
         reset_attempts=reset in ("yes", "true", "1"),
     )
-    return found, {name: said[name] for name in others if name in said}
 
 
 def hidden(statuses: Iterable[str | None]) -> list[str]:

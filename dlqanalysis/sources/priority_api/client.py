@@ -28,4 +28,5 @@ def open_client(
     """A client for the URL, and the URL's options; timeout, tries, longest_wait and sleep are for the client."""
     place, _, query = url.partition("?")
     client = Client(PRIORITY, place, token, token_name=token_name, **others)
-    return client, options(query)[0]
+    pairs = (pair.partition("=") for pair in filter(None, query.split("&")))
+    return client, options({name: value for name, _, value in pairs})

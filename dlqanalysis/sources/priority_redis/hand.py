@@ -71,6 +71,8 @@ class PriorityRedisHand:
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """failure_id, place (the list, quarantine, archive, or gone), raw: the entry's bytes."""
+        for failure_id in failure_ids:  # as they are now, not as they were seen
+            self._entries.pop(failure_id, None)
         with self._clear():
             self._look(failure_ids)
             aside = fate.aside(self.client, self.keys, failure_ids)
