@@ -13,7 +13,7 @@ from dlqanalysis.frame import check
 from dlqanalysis.model import State
 from dlqanalysis.sources import connect_hand, connect_monitor
 from tests.bull import bull, bull6, content, peer, wait_for
-from tests.test_bullmq import sent, set_queue
+from tests.test_bullmq import QUICK, sent, set_queue
 
 __all__ = ["bull", "bull6", "peer"]  # fixtures
 
@@ -101,6 +101,24 @@ def test_what_workers_hold_and_what_waits(bull, monitor):
 
 def every_frame(watching):
     return watching.running(("active", "waiting", "delayed"))
+
+
+def test_a_queue_is_paused_by_plan(bull, monitor):
+    """The emergency stop: workers take nothing more, and not one job is deleted."""
+    bull.add({}, {}), bull.add({}, queue="späť ☃")
+    watching, journal = monitor(bull), dlq.Journal()
+    for action, status in (("pause", "paused"), ("unpause", "running")):
+        plan = dlq.plan(watching.queues(), journal, reason="provider is ill", action=action)
+        with connect_hand(bull.url) as hand:
+            run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
+        assert journal.items(run.run_id)["state"].tolist() == [State.SENT] * 2
+        assert watching.queues()["status"].astype("str").tolist() == [status] * 2
+        assert bull.redis.hexists(bull.key("meta", "späť ☃"), "paused") == (status == "paused")
+        if action == "pause":
+            bull.work()
+            time.sleep(0.1)
+            assert bull.peer.ran == []
+    wait_for(lambda: len(bull.peer.ran) == 2)
 
 
 def test_a_job_whose_worker_is_gone_is_stalled(bull, monitor):

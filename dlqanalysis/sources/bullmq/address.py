@@ -6,33 +6,23 @@
 | prefix | how BullMQ's keys begin; default: bull |
 | ca | the file with the certificate authority, for rediss |
 | reset_attempts | yes: a replayed job gets all its attempts again; default: one run and no more |
-| pause | yes: the queue is paused while a batch is put back, and resumed after it |
+| pause | yes: the queue is paused while a batch is put back, and goes on after it |
 """
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass
+from urllib.parse import unquote
 
-from dlqanalysis.errors import ConnectError, DLQError, SettingsError, did_you_mean
+from dlqanalysis.errors import SettingsError
+from dlqanalysis.sources import _redis
 
-if TYPE_CHECKING:
-    import redis
-
-SCHEMES = ("bullmq+redis", "bullmq+rediss")
-_OPTIONS = ("queues", "prefix", "ca", "reset_attempts", "pause")
+_SCHEMES = {"bullmq+redis": False, "bullmq+rediss": True}
+_OPTIONS = ("queues", "prefix", "reset_attempts", "pause")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
+class Address(_redis.Server):
     """One Redis database with BullMQ queues. Its text and repr hold no secret."""
 
-    host: str
-    port: int = 6379
-    database: int = 0
-    username: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-    tls: bool = False
-    ca: str | None = None
     prefix: str = "bull"
     queues: tuple[str, ...] = ()
     reset_attempts: bool = False
@@ -41,155 +31,25 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> "Address":
         """The address behind a URL."""
-        scheme = url.partition("://")[0].lower()
-        if scheme not in SCHEMES:
-            raise SettingsError(
-                f"'{scheme}' is no scheme of BullMQ. Write bullmq+redis://host:6379/0."
-            )
-        unreadable = SettingsError(
-            "This BullMQ URL cannot be read. Write bullmq+redis://user:password@host:6379/0?queues=default,"
-            " with @ : / ? # % in user and password percent-encoded (@ is %40)."
-        )
-        try:
-            parts = urlsplit(url)
-            port = parts.port or 6379
-        except ValueError:
-            raise unreadable from None
-        number = parts.path.strip("/")
-        if not parts.hostname or not (number.isdecimal() or not number) or parts.fragment:
-            raise unreadable
-        options = _options(parts.query)
+        example = "bullmq+redis://user:password@host:6379/0?queues=default"
+        server, options = _redis.parse(url, _SCHEMES, _OPTIONS, example)
+        names = [unquote(name) for name in options.get("queues", "").split(",") if name]
         return cls(
-            host=parts.hostname,
-            port=port,
-            database=int(number or 0),
-            username=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-            tls=scheme == "bullmq+rediss",
-            ca=options.get("ca") or None,
-            prefix=options.get("prefix") or "bull",
-            queues=tuple(
-                dict.fromkeys(unquote(q) for q in options.get("queues", "").split(",") if q)
-            ),
+            **vars(server),
+            prefix=unquote(options.get("prefix", "")) or "bull",
+            queues=tuple(dict.fromkeys(names)),
             reset_attempts=_yes("reset_attempts", options),
             pause=_yes("pause", options),
         )
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}/{self.database}"
 
     @property
     def name(self) -> str:
         """`bullmq:host:6379/0`, with the prefix where it is not the usual one; the same for source and hand."""
         return f"bullmq:{self}" + (f"/{self.prefix}" if self.prefix != "bull" else "")
 
-    def connect(self, *, writes: bool) -> "redis.Redis":
-        """A connection that gives bytes. One that writes never sends a command twice by itself."""
-        import redis
-        from redis.backoff import ExponentialBackoff, NoBackoff
-        from redis.retry import Retry
-
-        options: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self.ca} if self.tls else {}
-        client = redis.Redis(
-            host=self.host,
-            port=self.port,
-            db=self.database,
-            username=self.username,
-            password=self.password,
-            protocol=2,  # scores come as the text that Redis compares
-            socket_connect_timeout=5,
-            socket_timeout=30,
-            socket_read_size=2**18,
-            retry=Retry(NoBackoff(), 0) if writes else Retry(ExponentialBackoff(cap=1), 2),
-            **options,
-        )
-        try:
-            self._refuse_cluster(client)
-        except (redis.RedisError, OSError) as error:
-            client.close()
-            raise self.trouble(error) from None
-        except DLQError:
-            client.close()
-            raise
-        return client
-
-    def _refuse_cluster(self, client: "redis.Redis") -> None:
-        import redis
-
-        try:
-            said = client.execute_command("INFO", "cluster")
-        except redis.exceptions.NoPermissionError:
-            client.ping()
-            return  # a reader need not have INFO; a cluster says MOVED soon enough
-        mode = said.get("cluster_enabled", 0) if isinstance(said, dict) else b"enabled:1" in said
-        if int(mode):
-            raise ConnectError(_CLUSTER.format(here=self))
-
-    def trouble(self, error: Exception) -> DLQError:
-        """What an error of Redis means here and what to do next, without secrets."""
-        if isinstance(error, DLQError):
-            return error
-        text = " ".join(str(error).split())
-        for marks, sentence in _TROUBLES:
-            if any(mark in text or mark == type(error).__name__ for mark in marks):
-                return ConnectError(sentence.format(here=self))
-        for secret in (self.password, self.username):
-            text = text.replace(secret, "***") if secret else text
-        return ConnectError(f"Redis at {self}: {text[:200]}")
-
-
-_CLUSTER = (
-    "Redis at {here} is a cluster. BullMQ's keys are moved by one script, which needs them on one server:"
-    " give the URL of a Redis or Valkey without cluster mode."
-)
-_TROUBLES = (
-    (("MOVED ", "CROSSSLOT", "CLUSTERDOWN"), _CLUSTER),
-    (
-        ("WRONGPASS", "NOAUTH", "invalid username-password", "AuthenticationError",
-         "without any password configured", "Authentication required"),
-        "Redis at {here} does not let us in. Check user and password in the URL.",
-    ),
-    (
-        ("NOPERM", "NoPermissionError", "no permissions"),
-        "Redis at {here}: this user may not do that. docs/operations.md lists what a reader and a hand need.",
-    ),
-    (
-        ("READONLY", "ReadOnlyError"),
-        "Redis at {here} is a replica, which takes no writes. Give the hand the URL of the primary.",
-    ),
-    (
-        ("LOADING", "BusyLoadingError", "MASTERDOWN", "MISCONF", "OutOfMemoryError", "OOM "),
-        "Redis at {here} is not able to serve now (loading, out of memory, or without its disk). Look at its"
-        " log, then try again.",
-    ),
-    (("DB index is out of range", "invalid DB index"), "Redis at {here} has no database of this number."),
-    (
-        ("CERTIFICATE_VERIFY_FAILED", "SSL", "WRONG_VERSION_NUMBER"),
-        "Redis at {here} and TLS do not get on. Check rediss or redis, and ?ca=FILE for a private authority.",
-    ),
-    (
-        ("ConnectionError", "TimeoutError", "ConnectionRefusedError", "refused", "timed out",
-         "Name or service", "Connection closed"),
-        "Redis at {here} does not answer. Check host and port in the URL, and that it can be reached from here.",
-    ),
-)  # fmt: skip
-
-
-def _options(query: str) -> dict[str, str]:
-    options = {}
-    for pair in filter(None, query.split("&")):
-        key, _, value = pair.partition("=")
-        if key not in _OPTIONS:
-            raise SettingsError(
-                f"'{unquote(key)[:40]}' is no option of a BullMQ URL. {did_you_mean(key, _OPTIONS)}"
-            )
-        options[key] = value if key == "queues" else unquote(value)
-    return options
-
 
 def _yes(option: str, options: dict[str, str]) -> bool:
-    value = options.get(option, "no").lower()
+    value = unquote(options.get(option, "no")).lower()
     if value not in ("yes", "no", "true", "false", "1", "0"):
         raise SettingsError(f"{option}={value[:20]} says neither yes nor no. Write ?{option}=yes.")
     return value in ("yes", "true", "1")

@@ -33,7 +33,7 @@ for place, kind in pairs({active = 'list', wait = 'list', paused = 'list', prior
   if kind == 'zset' then
     at = redis.call('ZSCORE', key, id)
   else
-    at = redis.pcall('LPOS', key, id, 'MAXLEN', 20000) -- Redis before 6.0.6 does not have it
+    at = redis.pcall('LPOS', key, id, 'MAXLEN', 10000) -- Redis before 6.0.6 does not have it
     if type(at) == 'table' then at = nil end
   end
   if at then return {-8, place} end

@@ -101,6 +101,7 @@ def failure(text: str) -> Failure:
 def queue_of(text: str) -> bytes | None:
     """The queue of an id that names one at a time (`default@2026-11-22T07:00:00Z`); None for a failure's."""
     name, _, when = text.rpartition("@")
+    when = when.partition("/")[0]  # a state may follow
     try:
         datetime.fromisoformat(when if "T" in when else "")
     except ValueError:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from dlqanalysis import readings
 from dlqanalysis.errors import DLQError
-from dlqanalysis.frame import from_arrow
+from dlqanalysis.frame import from_arrow, from_records
 from dlqanalysis.model import Finding
 from dlqanalysis.sources.bullmq import health, jobs, standing
 from dlqanalysis.sources.bullmq.address import Address
@@ -57,7 +57,7 @@ class BullMonitor:
                      "consumers": workers, "oldest_at": oldest, "at": at}
                     for state, depth, oldest in _depths(client, keys)
                 ]  # fmt: skip
-                if health.asked(client, "HEXISTS", keys(b"meta"), "paused"):
+                if _paused(client, keys):
                     notes.append(f"Queue {shown(keys.queue)} is paused.")
         found = readings.depths(rows)
         found.attrs["notes"] = notes + ([] if clients is not None else [_HIDDEN])
@@ -110,6 +110,29 @@ class BullMonitor:
             "notes": notes,
             "source": self.name,
             "selection": f"jobs {', '.join(states)}",
+        }
+        return found
+
+    def queues(self) -> pd.DataFrame:
+        """The queues as a failures frame, for plans that pause or unpause: status is paused or running."""
+        with self.link.clear() as client:
+            at = _server_time(client)
+            queues, notes = self._queues(client)
+            found = from_records(
+                {
+                    "source": self.name,
+                    "failure_id": f"{shown(keys.queue)}@{at.isoformat()}",
+                    "queue": shown(keys.queue),
+                    "status": "paused" if _paused(client, keys) else "running",
+                    "failed_at": at,
+                }
+                for keys in queues
+            )
+        found.attrs = {
+            "source": self.name,
+            "selection": "all queues",
+            "narrows": True,
+            "notes": notes,
         }
         return found
 
@@ -228,6 +251,10 @@ def _depths(client: "redis.Redis", keys: Keys) -> list[tuple[str, int | None, da
             oldest = health.moment(score)
         found.append((state, depth, oldest))
     return found
+
+
+def _paused(client: "redis.Redis", keys: Keys) -> bool:
+    return bool(health.asked(client, "HEXISTS", keys(b"meta"), "paused"))
 
 
 def _server_time(client: "redis.Redis") -> datetime:

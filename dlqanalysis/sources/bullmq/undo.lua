@@ -19,7 +19,7 @@ local from
 if redis.call('ZSCORE', KEYS[9], id) then from = KEYS[9] end
 for _, list in ipairs({KEYS[7], KEYS[8]}) do
   if redis.call('LPOS', list, id) then
-    if from or #redis.call('LPOS', list, id, 'COUNT', 2) > 1 then return {-8, 'wait'} end
+    if from or #redis.call('LPOS', list, id, 'COUNT', 2, 'MAXLEN', 10000) > 1 then return {-8, 'wait'} end
     from = list
   end
 end
