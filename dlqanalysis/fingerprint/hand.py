@@ -11,6 +11,10 @@ why = "the same timeout, two client versions"
 fingerprint = "9f00aa1b7f05c284"
 by = "(refused|reset|timed out)"
 why = "the wrapper hides three causes"
+
+[[known]]                               # what people know of a group; see known.py
+fingerprint = "576206913e82ec52"
+owner = "documents team"
 """
 
 import re
@@ -26,6 +30,7 @@ from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.profile import groups_file
 
 _ID = re.compile("[0-9a-f]{16}")
+_TABLES = ("placeholders", "merge", "split", "known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,9 @@ def parse(text: str, path: str) -> Hand:
             f"Groups file {path} is no valid TOML: {error}. Mend that line."
         ) from None
     for name in data:
-        if name not in ("placeholders", "merge", "split"):
+        if name not in _TABLES:
             raise SettingsError(
-                f"Groups file {path}: '{name}' is unknown. {did_you_mean(name, ('placeholders', 'merge', 'split'))}"
+                f"Groups file {path}: '{name}' is unknown. {did_you_mean(name, _TABLES)}"
             )
     placeholders = data.get("placeholders", {})
     for name, pattern in placeholders.items():

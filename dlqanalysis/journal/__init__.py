@@ -268,6 +268,28 @@ class Journal:
         frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
         return frame.astype({"task_id": "str", "source": "str", "run_id": "str"})
 
+    def replayed(self) -> pd.DataFrame:
+        """By fingerprint, how many were ever replayed: fingerprint, replayed, last_replayed (UTC)."""
+        query = (
+            sa.select(
+                ITEMS.c.fingerprint,
+                sa.func.count().label("replayed"),
+                sa.func.max(ENTRIES.c.at).label("last_replayed"),
+            )
+            .join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
+            .join(
+                ENTRIES,
+                (ENTRIES.c.run_id == ITEMS.c.run_id) & (ENTRIES.c.failure_id == ITEMS.c.failure_id),
+            )
+            .where(ENTRIES.c.event == "sent", RUNS.c.action == "replay")
+            .group_by(ITEMS.c.fingerprint)
+        )
+        with self._begin() as db:
+            rows = db.execute(query).mappings().all()
+        frame = pd.DataFrame(rows, columns=["fingerprint", "replayed", "last_replayed"])
+        frame["last_replayed"] = pd.to_datetime(frame["last_replayed"], utc=True, format="ISO8601")
+        return frame.astype({"fingerprint": "str", "replayed": "int64"})
+
     def outcomes(self) -> pd.DataFrame:
         """The last final outcome of every item ever replayed: source, run_id, failure_id, fingerprint, outcome."""
         query = (
