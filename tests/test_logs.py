@@ -3,12 +3,17 @@
 import gzip
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +24,7 @@ from dlqanalysis.sources.logs import open_source
 from dlqanalysis.sources.logs.events import exception
 from tests.source_suite import check_source
 
+ROOT = Path(__file__).parents[1]
 DAY = "2026-11-22 "
 TRACE = """Traceback (most recent call last):
   File "/srv/celery/app/trace.py", line 453, in trace_task
@@ -91,9 +97,9 @@ def test_what_each_line_becomes(tmp_path):
     assert told.astype(object).where(told.notna(), None).to_numpy().tolist() == [
         ["a-1", "failed", "OperationalError", "no route to host\nis it up?", 0],
         ["b-1", "succeeded", "TimeoutError", "", 2],
-        ["b-2", "retrying", "KeyError", "x", 1],
+        ["b-2", "retrying", "KeyError", "'x'", 1],
         ["b-3", "failed", "KeyError", "'x'", 1],
-        ["c-1", "failed", "TimeLimitExceeded", "300", 0],
+        ["c-1", "failed", "TimeLimitExceeded", "TimeLimitExceeded(300,)", 0],
         [None, "failed", "WorkerLostError",
          "Worker exited prematurely: signal 9 (SIGKILL) Job: 3.", 0],
         ["d-1", "failed", "NotRegistered", "api.gone", 0],
@@ -265,7 +271,7 @@ def test_a_real_workers_log(redis_shop):
         customer="c", idempotency_key="k",
     )  # fmt: skip
     redis_shop.wait_for("select count(*) from failed_tasks", 2)
-    log = redis_shop.world.parent / "demo.worker.log"
+    [log] = redis_shop.world.parent.glob("*.worker.log")
     patient_until = time.monotonic() + 10
     while len(found := rows(log)) < 2 and time.monotonic() < patient_until:
         time.sleep(0.05)
@@ -276,6 +282,71 @@ def test_a_real_workers_log(redis_shop):
         assert row.exception_message == recorded[row.task_id]
         assert row.exception_type == types[row.task_id]
     assert set(found["task_name"]) == {"api.tasks.generate_memo", "billing.tasks.charge_invoice"}
+
+
+TASKS = "fine raises expected recovers gives_up slow softly killed rejected unknown"
+
+
+@pytest.fixture
+def worked(redis_url, queue_name, tmp_path):
+    """The log of a real prefork worker that has done each task of tests.log_app, and the tasks' ids."""
+    path, queue = tmp_path / "celery.log", queue_name("logs")
+    environment = {
+        **os.environ,
+        "LOG_BROKER": redis_url,
+        "LOG_QUEUE": queue,
+        "TZ": "America/New_York",
+    }
+    command = [sys.executable, "-m", "celery", "-A", "tests.log_app", "worker", "-P", "prefork", "-c", "3", "-l", "INFO"]  # fmt: skip
+    command += ["--logfile", str(path), "--without-gossip", "--without-mingle"]
+    with Celery("producer", broker=redis_url) as app:
+        ids = {name: app.send_task(f"log.{name}", queue=queue).id for name in TASKS.split()}
+        # the pool keeps what it cannot say; its own output is no part of the log
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    patient_until = time.monotonic() + 40
+    try:
+        while True:
+            told = path.read_text() if path.exists() else ""
+            done = sum(one in told for one in ("WorkerLostError(", "Hard time", "SoftTimeLimitExceeded()", "reject requeue", "TimeoutError('too late')\nTrace"))  # fmt: skip
+            if done == 5 and told.count("succeeded in") == 2 and "unregistered" in told:
+                break
+            assert time.monotonic() < patient_until, told
+            time.sleep(0.1)
+    finally:
+        worker.terminate()
+        worker.wait(20)
+    return path, ids
+
+
+def test_each_end_of_a_task_in_a_real_workers_log(worked):
+    path, ids = worked
+    found = rows(path, "tz=America/New_York", columns=["traceback"])
+    by_id = {name: found[found["task_id"] == task_id] for name, task_id in ids.items()}
+    told = {
+        name: (row["status"].iloc[0], row["exception_type"].iloc[0], row["retries"].iloc[0])
+        for name, row in by_id.items()
+        if len(row)
+    }
+    assert told == {
+        "raises": ("failed", "RuntimeError", 0),
+        "expected": ("failed", "LookupError", 0),
+        "recovers": ("succeeded", "ConnectionError", 2),
+        "gives_up": ("failed", "TimeoutError", 1),
+        "slow": ("failed", "TimeLimitExceeded", 0),
+        "softly": ("failed", "SoftTimeLimitExceeded", 0),
+        "rejected": ("rejected", "Reject", 0),
+        "unknown": ("failed", "NotRegistered", 0),
+    }
+    [killed] = found[found["task_id"].isna()].itertuples()
+    assert killed.exception_type == "WorkerLostError" and "SIGKILL" in killed.exception_message
+    raised = by_id["raises"].iloc[0]
+    assert raised["exception_message"] == 'it\'s "bad"\nand \xe9 worse'
+    assert "KeyError: 'tenant'" in raised["traceback"]
+    slow = by_id["slow"].iloc[0]
+    assert slow["exception_message"] == "TimeLimitExceeded(1,)" and "Traceback" in slow["traceback"]
+    assert by_id["rejected"].iloc[0]["exception_message"] == "no use"
+    age = datetime.now(UTC) - found["failed_at"].max()
+    assert 0 <= age.total_seconds() < 60
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def event(line: bytes, start: int, anchored: bool) -> Event | None:
     if "rejected" in groups:
         return Event("rejected", name, task_id, f"Reject({groups['rejected']!r})")
     if "limit" in groups:
-        return Event("failed", name, task_id, f"TimeLimitExceeded({groups['limit']})")
+        told = f"TimeLimitExceeded({groups['limit']},)"  # its own text, too
+        return Event("failed", name, task_id, f"TimeLimitExceeded({told!r})")
     if "unregistered" in groups:
         name = groups["unregistered"].strip().removesuffix(".").strip("'\"")
         return Event("failed", name, None, f"NotRegistered({name!r})")
@@ -98,12 +99,13 @@ def exception(told: str, trace: str) -> tuple[str | None, str]:
     frames = list(_FRAME.finditer(trace))
     last = _LAST.search(trace, frames[-1].end()) if kind and frames else None
     if kind and last and last[1].rpartition(".")[2] == kind.rpartition(".")[2]:
-        return kind, (last[2] or "").strip()
+        # a traceback from another process stands in triple quotes
+        return kind, (last[2] or "").strip().removesuffix('"""').rstrip()
     if not found:
         return None, told
     inside = found[2] if found[2] is not None else found[3] or ""
     quoted = _QUOTED.fullmatch(inside)
-    if not quoted:
+    if not quoted or kind == "KeyError":  # whose text is a repr
         return kind, inside
     return kind, _ESCAPE.sub(_unescaped, quoted[1] if quoted[1] is not None else quoted[2])
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from dlqanalysis.frame import arrow_type
-from dlqanalysis.sources.logs.events import exception, id_in_headers, text
+from dlqanalysis.sources.logs.events import Event, exception, id_in_headers, text
 from dlqanalysis.sources.logs.records import Record
 
 _COLUMNS = (
@@ -22,7 +22,9 @@ class Story:
         self.columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "traceback_bytes")}
         self._row_of: dict[str, list[int]] = {}  # task_id -> its rows
         self._tried: dict[str, tuple[int, int, datetime | None]] = {}  # row, retries, first failed
-        self._limits = 0  # hard time limits told, whose pool has not told them again yet
+        # hard time limits are told twice, in either order: by the pool, without the task, and with it
+        self._nameless: list[int] = []  # rows of the pool's
+        self._named = 0  # told with the task, and not yet by the pool
 
     def knows(self, task_id: str) -> bool:
         """Whether a task has failed or been tried again."""
@@ -36,13 +38,14 @@ class Story:
                 self.columns["status"][row] = "succeeded"
             self._tried.pop(task_id or "", None)
             return
-        if event.handler and event.exception.startswith("TimeLimitExceeded") and self._limits:
-            self._limits -= 1  # the same failure once more, without its task
+        limit = event.exception.startswith("TimeLimitExceeded")
+        if limit and self._told_before(event):
             return
-        self._limits += event.exception.startswith("TimeLimitExceeded") and not event.handler
         trace = text(record.rest)
         if event.exception.startswith("NotRegistered"):
             task_id, trace = id_in_headers(record.rest), ""
+        if event.kind == "rejected":
+            trace = ""  # its traceback ends in a tuple
         kind, message = exception(event.exception, trace)
         row, retries, first = self._tried.pop(task_id or "", (-1, 0, record.when))
         values = {
@@ -59,10 +62,29 @@ class Story:
             "traceback_bytes": len(record.rest),
         }
         row = self._put(row, values)
+        if limit and event.handler:
+            self._nameless.append(row)
+        self._named += limit and not event.handler
         if task_id and event.kind == "retry":
             self._tried[task_id] = (row, retries + 1, first)
         if task_id and row not in (rows := self._row_of.setdefault(task_id, [])):
             rows.append(row)
+
+    def _told_before(self, event: Event) -> bool:
+        """Whether a hard time limit is the other half of one that is a row already; that row gets its task."""
+        if event.handler:
+            self._named -= (known := self._named > 0)
+            return known
+        if not self._nameless:
+            return False
+        row = self._nameless.pop(0)
+        self.columns["task_id"][row] = event.task_id
+        self.columns["task_name"][row] = event.task_name
+        _, retries, first = self._tried.pop(event.task_id or "", (-1, 0, None))
+        self.columns["retries"][row] = retries
+        self.columns["first_failed_at"][row] = first or self.columns["failed_at"][row]
+        self._row_of.setdefault(event.task_id or "", []).append(row)
+        return True
 
     def _put(self, row: int, values: dict[str, Any]) -> int:
         """A new row, or the row of the same task's last try, which this one takes the place of."""
