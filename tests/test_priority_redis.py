@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,8 +19,12 @@ from dlqanalysis.journal import Journal
 from dlqanalysis.model import Item, Outcome, State
 from dlqanalysis.sources import connect, connect_hand, connect_monitor
 from dlqanalysis.sources.priority_redis.entries import _expiry
+from tests.bull import wait_for
 from tests.priority_world import World
 from tests.source_suite import check_source
+from tests.test_bullmq_run import operators
+
+__all__ = ["operators"]  # a fixture
 
 QUICK = {"rate": None, "gate": None, "progress": lambda line: None}
 
@@ -244,6 +251,32 @@ def test_a_run_by_plan_is_journalled_and_verified(world, tmp_path):
     found = dlq.verify(run.run_id, to=hand, journal=journal)
     assert len(loaded(world)) == 1 and sum(world.ran.values()) == 4 and len(found)
     hand.close()
+
+
+def test_killed_in_the_middle_and_resumed_everything_runs_once(world, tmp_path, operators):
+    for n in range(60):
+        world.dead(f"t{n}", ("high", "low")[n % 2], task_type="email.send", payload={"n": n})
+        world.dead(f"other-{n}")
+    args = (world.url, f"sqlite:///{tmp_path}/journal.sqlite", "oldest")
+    working = world.meanwhile(world.work)
+    try:
+        for least in (5, 20):
+            pid = operators.start(*args, "20/s")
+            wait_for(lambda least=least, pid=pid: len(world.ran) >= least or operators.ended(pid))
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+            assert not operators.ended(pid)
+        assert len(world.ran) < 60
+        other = (args[0], f"sqlite:///{tmp_path}/other.sqlite", "newest", "100/s")
+        two = operators.start(*other)
+        one = operators.start(*args, "500/s")
+        summaries = [operators.summary(pid) for pid in (one, two)]
+    finally:
+        working()
+    world.work()
+    assert world.ran == {f"t{n}": 1 for n in range(60)}
+    assert summaries[0]["uncertain"] == summaries[1]["uncertain"] == 0
+    assert len(loaded(world)) == 60
 
 
 def test_a_lost_answer_is_asked_for_again_and_nothing_happens_twice(world, monkeypatch):

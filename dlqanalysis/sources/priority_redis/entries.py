@@ -42,14 +42,14 @@ def _elements(client: "redis.Redis", key: bytes) -> tuple[list[bytes], bool]:
     """
     found: list[bytes] = []
     for _ in range(_TRIES):
-        found = []
+        found, there = [], client.llen(key)  # what is pushed from now on is not read
         while True:
             end = -len(found) if found else -1
             page = client.lrange(key, end - _PAGE + 1, end)[::-1]
             if found and (not page or page[0] != found[-1]):
                 break
             found += page[1:] if found else page
-            if len(page) < _PAGE:
+            if len(page) < _PAGE or len(found) >= there:
                 return found, True
     return found, False
 
