@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 import socket
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,10 +18,10 @@ import dlqanalysis as dlq
 from dlqanalysis.demo import servers
 from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Outcome, State
-from dlqanalysis.sources import connect, connect_hand
+from dlqanalysis.sources import connect, connect_hand, connect_monitor
 from dlqanalysis.sources.redis_list import moves
 from dlqanalysis.sources.redis_list.ledger import hashes
-from tests.lists import CORRUPT, UNREADABLE, Lists, items, message, slow
+from tests.lists import CORRUPT, UNREADABLE, Lists, counted, items, message
 
 SINCE = datetime.now(UTC) - timedelta(minutes=1)
 
@@ -235,17 +237,18 @@ def test_when_places_never_hold_the_bytes_are_searched(lists, hand, monkeypatch)
     assert lists.all(lists.main) == [message(n) for n in (40, 41, 42)]
 
 
-def test_the_steps_of_a_large_list_are_short(key_prefix):
+def test_a_large_list_is_searched_once_a_step_not_once_an_element(key_prefix):
     raws = [message(n) for n in range(50_000)]
-    with servers.valkey() as url:  # of its own: its settings are changed
+    with servers.valkey() as url:  # of its own: what it counts is ours
         lists = Lists(url, key_prefix)
         lists.fill_many(raws)
         some = lists.load().iloc[5_000::45]
-        with connect_hand(lists.url) as hand, slow(lists, 20) as found:
-            assert states(sent(hand, some)) == {"sent": len(some)}
+        with connect_hand(lists.url) as hand, counted(lists) as commands:
+            hand.snapshot(some["failure_id"].tolist())
+            assert states(sent(hand, some)) == {"sent": len(some)} and len(some) == 1000
         assert lists.all(lists.main) == raws[5_000::45]
         lists.redis.close()
-    assert not found
+    assert commands["lrem"][0] == 10 and commands["lrange"][0] < 2 * 50_000 / 500
 
 
 @contextmanager
@@ -410,3 +413,43 @@ def test_the_ledger_is_outside_of_the_lists_and_ends(lists, hand):
     assert hashes(b"x", 1767225600.0)[1].endswith(b"2025-12")
     lists.redis.rename(name, before)  # a month later
     assert states(sent(hand, failures, run_id="run-9")) == {"skipped": 1}
+
+
+def test_the_permissions_that_the_documents_name_are_enough(lists, token):
+    lists.fill(*(message(n) for n in range(20)), CORRUPT["nan"])
+    page = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    page = page.partition("## Redis lists")[2].partition("\n## ")[0]
+    granted = dict(re.findall(r"^\| (reader|operator) \| `([^`]+)`", page, re.M))
+    place = urlsplit(lists.url.removeprefix("list+"))
+    try:
+        for who, rules in granted.items():
+            rules = rules.replace("app:", lists.prefix).split()
+            name = f"{token}-{who}"
+            lists.redis.execute_command("ACL", "SETUSER", name, "on", ">pw", *rules)
+            host = place.netloc.rpartition("@")[2]
+            url = f"list+{place._replace(netloc=f'{name}:pw@{host}').geturl()}"
+            if who == "reader":
+                failures = dlq.load(connect(url), since=None)
+                assert len(failures) == 21 and not any(
+                    "ledger" in n for n in failures.attrs["notes"]
+                )
+                with closing(connect_monitor(url)) as monitor:
+                    assert monitor.depths()["depth"].sum() == 21
+                with connect_hand(url) as hand:
+                    bad = failures["payload_state"] == "unreadable"
+                    refused = sent(hand, failures[bad], "purge")
+                assert states(refused) == {"refused": 1} and "may not do that" in refused[0].detail
+                continue
+            with connect_hand(url) as hand:
+                assert not [f for f in hand.preflight(items(failures)) if f.blocks]
+                bad = failures["payload_state"] == "unreadable"
+                assert states(sent(hand, failures[bad], "quarantine")) == {"sent": 1}
+                assert states(sent(hand, failures[~bad])) == {"sent": 20}
+                ids = dict.fromkeys(failures["failure_id"], "")
+                assert len(list(hand.outcomes(ids, SINCE))) == 21
+                back = sent(hand, failures[~bad], "undo", "run-2", undoes="run-1")
+                assert states(back) == {"sent": 20}
+    finally:
+        for who in granted:
+            lists.redis.execute_command("ACL", "DELUSER", f"{token}-{who}")
+    assert set(granted) == {"reader", "operator"}

@@ -17,7 +17,7 @@ from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import Names, named, shown
 from dlqanalysis.sources.redis_list.ledger import Note, hashes
 from dlqanalysis.sources.redis_list.rows import Reader, moment
-from tests.lists import CORRUPT, KINDS, UNREADABLE, Lists, churning, message, slow
+from tests.lists import CORRUPT, KINDS, UNREADABLE, Lists, churning, counted, message
 from tests.source_suite import check_source
 
 
@@ -170,13 +170,15 @@ def test_many_pages_while_producers_push_and_others_take(lists):
 
 
 def test_a_list_of_many_is_read_in_short_steps(key_prefix):
-    with servers.valkey() as url:  # of its own: its settings are changed
+    with servers.valkey() as url:  # of its own: what it counts is ours
         lists = Lists(url, key_prefix)
         lists.fill_many(message(n) for n in range(50_000))
-        with slow(lists, 10) as found:
+        with counted(lists) as commands:
             assert len(lists.load()) == 50_000
         lists.redis.close()
-    assert not found
+    calls, microseconds = commands["lrange"]
+    assert calls >= 100 and microseconds < 5_000  # at most 500 elements each
+    assert not {"keys", "sort", "eval", "lrem", "rpop", "multi"} & commands.keys()
 
 
 def test_lists_are_found_by_pattern_and_by_name(lists):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dlqanalysis.sources.redis_list.keys import Token
 
-_AT_ONCE, _BYTES = 200, 2**20  # elements, and bytes of them, in one step of Redis
+_AT_ONCE, _BYTES = 100, 2**20  # elements, and bytes of them, in one step of Redis
 _LOOKS = 4  #: how often a place is looked up again before the list is searched for the bytes
 DONE, BEFORE, GONE, OTHERWISE, TYPE = 1, 2, 0, -2, -3  #: what the script answers
 REFUSED = -4  #: Redis did not let it begin

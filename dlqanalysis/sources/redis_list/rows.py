@@ -44,6 +44,8 @@ _NAMES = {
 }  # fmt: skip
 _TYPE = re.compile(r"([A-Za-z_$][\w$.]*(?:Error|Exception)|[A-Z]\w*Timeout)\s*(?::|$)")
 _MANY = 2**31
+_SHAPES = 1_000  #: kinds of messages that are remembered
+_Shape = dict[str, tuple[str, ...]]
 _TEXTS = (
     "task_id", "task_name", "priority", "args", "kwargs", "payload_state", "exception_type",
     "exception_message", "traceback", "worker", "idempotency_key", "trace_id",
@@ -60,6 +62,7 @@ class Reader:
     zone: tzinfo | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
     naive: int = 0
+    _shapes: dict[tuple[str, ...], "_Shape"] = field(default_factory=dict)
 
     def columns(self, raws: Sequence[bytes]) -> dict[str, list[Any]]:
         """A value for each message in each of COLUMNS: text, int, or an aware datetime."""
@@ -77,42 +80,53 @@ class Reader:
             return {"args": text, "payload_state": state}
         if not isinstance(message, dict):
             return {"payload_state": state}
-        error = self._part(message, "error")
+        has = self._shape(message)
+        error = self._part(message, has, "error")
         said = error if isinstance(error, dict) else {}
         words = _first(said, ("message", "msg", "error", "detail")) if said else error
-        kind = _first(message, _NAMES["kind"]) or _first(said, ("name", "type", "class", "code"))
+        kind = _first(message, has["kind"]) or _first(said, ("name", "type", "class", "code"))
         if kind is None and isinstance(words, str) and (match := _TYPE.match(words)):
             kind = match[1]
-        trace = _first(message, _NAMES["trace"]) or _first(said, _NAMES["trace"])
+        trace = _first(message, has["trace"]) or _first(said, _NAMES["trace"])
         trace = "\n".join(map(str, trace)) if isinstance(trace, list) else trace
         row: dict[str, Any] = {
-            "task_id": _text(self._part(message, "id")),
-            "task_name": _text(self._part(message, "type")),
-            "priority": _text(_first(message, _NAMES["priority"])),
+            "task_id": _text(self._part(message, has, "id")),
+            "task_name": _text(self._part(message, has, "type")),
             "payload_state": state,
             "exception_type": _text(kind),
             "exception_message": _text(json.dumps(said) if said and words is None else words),
             "traceback": _text(trace),
-            "worker": _text(_first(message, _NAMES["worker"])),
-            "idempotency_key": _text(_first(message, _NAMES["idempotency"])),
-            "trace_id": _trace(_first(message, _NAMES["tracing"])),
-            "retries": _count(_first(message, _NAMES["retries"])),
-            "max_retries": _count(_first(message, _NAMES["most"])),
+            "trace_id": _trace(_first(message, has["tracing"])),
+            "failed_at": self._moment(self._part(message, has, "time")),
         }
-        if (first := _first(message, _NAMES["first"])) is not None:
-            row["first_failed_at"] = self._moment(first)
-        if (enqueued := _first(message, _NAMES["enqueued"])) is not None:
-            row["enqueued_at"] = self._moment(enqueued)
-        row["failed_at"] = self._moment(self._part(message, "time"))
-        row |= self._payload(text, message)
-        return row
+        for column, name, read in (
+            ("priority", "priority", _text),
+            ("worker", "worker", _text),
+            ("idempotency_key", "idempotency", _text),
+            ("retries", "retries", _count),
+            ("max_retries", "most", _count),
+            ("first_failed_at", "first", self._moment),
+            ("enqueued_at", "enqueued", self._moment),
+        ):
+            if has[name]:
+                row[column] = read(_first(message, has[name]))
+        return row | self._payload(text, message, has)
 
-    def _part(self, message: dict[str, Any], name: str) -> Any:
+    def _shape(self, message: dict[str, Any]) -> "_Shape":
+        """Which of the names that are looked for a message has: the same for all that are built alike."""
+        names = tuple(message)
+        if (known := self._shapes.get(names)) is None:
+            known = {part: tuple(n for n in _NAMES[part] if n in message) for part in _NAMES}
+            if len(self._shapes) < _SHAPES:
+                self._shapes[names] = known
+        return known
+
+    def _part(self, message: dict[str, Any], has: "_Shape", name: str) -> Any:
         if path := self.paths.get(name):
             return _at(message, path)
-        return _first(message, _NAMES[name])
+        return _first(message, has[name])
 
-    def _payload(self, text: str, message: dict[str, Any]) -> dict[str, str]:
+    def _payload(self, text: str, message: dict[str, Any], has: "_Shape") -> dict[str, str]:
         """args and kwargs as they stand in the text: no round trip, so that numbers and escapes stay."""
         if path := self.paths.get("payload"):
             value = _at(message, path)
@@ -124,8 +138,8 @@ class Reader:
             return {"kwargs": text}
         if isinstance(message.get("args"), list) and isinstance(message.get("kwargs"), dict):
             return {"args": _member(text, "args"), "kwargs": _member(text, "kwargs")}
-        for name in _NAMES["payload"]:
-            value = message.get(name)
+        for name in has["payload"]:
+            value = message[name]
             if isinstance(value, dict):
                 return {"kwargs": _member(text, name)}
             if isinstance(value, list):
