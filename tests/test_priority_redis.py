@@ -515,6 +515,17 @@ def test_a_key_of_another_type_is_refused_before_anything_is_written(world):
             list(hand.send("pause", [], "run-1"))
 
 
+def test_the_systems_own_monitor_is_watched(world):
+    def watched(options=""):
+        return next(f for f in connect_monitor(world.url + options).health() if f.name == "watcher")
+
+    assert "left no figures" in watched().text
+    world.redis.hset(world.key("metrics:dlq"), "last_check", world.now())
+    assert watched("&tz=UTC").severity == "ok" and world.now()[:13] in watched().text
+    world.redis.hset(world.key("metrics:dlq"), "last_check", "2026-01-01T00:00:00")
+    assert watched("&tz=UTC").severity == "warning" and watched().severity == "ok"
+
+
 def test_preflight_and_monitor(world):
     world.dead("t1", "high")
     world.dead("t1", "high")

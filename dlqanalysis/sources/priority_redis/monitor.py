@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from dlqanalysis import readings
 from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
+from dlqanalysis.redact import redact
 from dlqanalysis.sources._priority import PRIORITIES, Entry, when
 from dlqanalysis.sources.priority_redis import preflight
 from dlqanalysis.sources.priority_redis.address import Address
@@ -18,9 +19,11 @@ from dlqanalysis.sources.priority_redis.keys import Keys
 if TYPE_CHECKING:
     import redis
 
+_LATE = timedelta(minutes=15)  # it looks every few minutes
+
 
 class PriorityRedisMonitor:
-    """Reads with LLEN, LINDEX, ZCARD and CLIENT LIST."""
+    """Reads with LLEN, LINDEX, ZCARD, HGET and CLIENT LIST."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -74,7 +77,8 @@ class PriorityRedisMonitor:
         return nothing
 
     def health(self) -> list[Finding]:
-        """Whether it answers, and whether somebody waits for tasks while there are some."""
+        """Whether it answers, whether somebody waits for tasks while there are some, and when the system's own
+        monitor last looked."""
         with self._clear():
             self.client.ping()
             depth = sum(self.client.llen(self.keys.queue(p)) for p in PRIORITIES)
@@ -82,7 +86,30 @@ class PriorityRedisMonitor:
             for finding in preflight.workers(self.client):
                 if depth or finding.severity == "ok":
                     found.append(finding)
-        return found
+            return [*found, *self._watcher()]
+
+    def _watcher(self) -> Iterator[Finding]:
+        """What the system's own monitor left: with ?tz= also whether that is long ago."""
+        import redis
+
+        try:
+            last = self.client.hget(self.keys.metrics, "last_check")
+        except redis.ResponseError:
+            return  # this user may not see it
+        if last is None:
+            text = "The system's own monitor has left no figures (metrics:dlq): do not count on its alerts."
+            yield Finding(name="watcher", severity="ok", text=text)
+            return
+        written = last.decode("utf-8", "backslashreplace")[:40]
+        zone = self.address.options.zone
+        moment = when(written, zone) if zone else None
+        late = moment is not None and datetime.now(UTC) - moment > _LATE
+        told = f"The system's own monitor last looked at {redact(written)}, by its clock"
+        yield Finding(
+            name="watcher",
+            severity="warning" if late else "ok",
+            text=f"{told}: its alerts do not come. Start it again." if late else f"{told}.",
+        )
 
     def close(self) -> None:
         """Give connections back."""
