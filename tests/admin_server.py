@@ -84,6 +84,7 @@ class AdminServer:
         self.shows_new_id = habits.pop("shows_new_id", False)
         self.health: Any = habits.pop("health", None)
         self.slow = habits.pop("slow", 1.5)
+        self.archives = habits.pop("archives", True)
         self.total: int | None = None
         assert not habits, habits
         self._lock = threading.Lock()
@@ -136,6 +137,8 @@ class AdminServer:
             return self._replay(body)
         if verb == "POST" and below == "/replay-bulk":
             return self._bulk(body)
+        if verb == "POST" and self.archives and (found := re.fullmatch("/archive/([^/]+)", below)):
+            return self._archive(unquote(found[1]))
         return 404, {"detail": "Not Found"}
 
     def _live(self) -> list[dict[str, Any]]:
@@ -260,6 +263,22 @@ class AdminServer:
             "message": f"Task replayed successfully with ID {new_id}",
         }
 
+    def _archive(self, name: str) -> tuple[int, Any]:
+        row = self.tasks.get(name)
+        if not row:
+            return 404, {"detail": f"Failed task {name} not found"}
+        habit = self.replays.popleft() if self.replays else ""
+        if habit == "lie":
+            return 200, {"success": True}
+        if habit in ("html", "no_json") or habit[:1] == "4" or habit == "503":
+            return self._odd(habit)
+        if habit == "drop_before":
+            raise ConnectionAbortedError
+        row["status"] = "archived"
+        if habit == "drop_after":
+            raise ConnectionAbortedError
+        return 200, {"success": True, "message": f"Task {name} archived"}
+
     def _bulk(self, body: Any) -> tuple[int, Any]:
         """Ignores what it does not know, as pydantic does: a dry run it does not know is a real one."""
         known = {name: value for name, value in body.items() if name in self.names["bulk"]}
@@ -284,7 +303,7 @@ class AdminServer:
             return 404, {"detail": "Not Found"}
         if isinstance(self.openapi, dict):
             return 200, self.openapi
-        return 200, document(self.dialect)
+        return 200, document(self.dialect, self.archives)
 
     def _odd(self, habit: str) -> tuple[int, Any]:
         if habit == "html":
@@ -297,7 +316,7 @@ class AdminServer:
         return int(status), {"detail": f"habit {status}", "retry-after": wait}
 
 
-def document(dialect: str) -> dict[str, Any]:
+def document(dialect: str, archives: bool = True) -> dict[str, Any]:
     """The OpenAPI document as FastAPI writes it, with references."""
     names = _FIELDS[dialect]
 
@@ -323,6 +342,7 @@ def document(dialect: str) -> dict[str, Any]:
             f"{BASE}/replay": body("ReplayTaskRequest"),
             f"{BASE}/replay-bulk": body("ReplayBulkRequest"),
             f"{BASE}/tasks": {"get": {"parameters": parameters}},
+            **({f"{BASE}/archive/{{failed_task_id}}": {"post": {}}} if archives else {}),
         },
         "components": {
             "schemas": {

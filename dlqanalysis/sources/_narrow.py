@@ -18,7 +18,7 @@ DOTTED = ("task_name", "exception_type")
 
 def last_part(names: pa.ChunkedArray) -> pa.ChunkedArray:
     """What follows the last dot of each name."""
-    return pc.replace_substring_regex(names, r"^.*\.", "")
+    return pc.replace_substring_regex(names, r"(?s)^.*\.", "")
 
 
 def last_part_sql(name: "sa.ColumnElement") -> "sa.ColumnElement":

@@ -37,6 +37,7 @@ class Dialect:
 
     documented: bool = False  #: an OpenAPI document names this API
     replays: bool | None = None  #: whether it has POST /replay; None when nothing says
+    archives: bool = False  #: whether it documents POST /archive/{id}
     id_field: str = ""  #: the body's name for the row's number
     id_type: str = ""  #: integer or string, where the schema says
     force_required: bool = False
@@ -65,6 +66,7 @@ class Dialect:
         return cls(
             documented=True,
             replays=replay is not None,
+            archives=any(_archives(path, paths[path], base) for path in paths),
             id_field=id_field,
             id_type=_type(fields.get(id_field)),
             force_required="force" in (body.get("required") or ()),
@@ -74,6 +76,11 @@ class Dialect:
             bulk=_bulk(_at(bulk, "properties")),
             health=next((path for path in _HEALTH if "get" in _at(paths.get(path))), ""),
         )
+
+
+def _archives(path: Any, operations: Any, base: str) -> bool:
+    place, _, name = str(path).rpartition("/")
+    return name[:1] == "{" and _is(base + "/archive", place) and "post" in _at(operations)
 
 
 def _bulk(fields: Mapping[str, Any]) -> Bulk:

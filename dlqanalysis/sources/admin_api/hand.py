@@ -13,7 +13,9 @@ from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, Selection, State, Verdict
 from dlqanalysis.sources._http import Answer, Client, NoAnswer
 from dlqanalysis.sources.admin_api import preflight
-from dlqanalysis.sources.admin_api.dialect import ID_FIELDS, Dialect
+from dlqanalysis.sources.admin_api.archiving import Archiving, was_archived
+from dlqanalysis.sources.admin_api.deployment import Deployment, task_of
+from dlqanalysis.sources.admin_api.dialect import ID_FIELDS
 from dlqanalysis.sources.admin_api.evidence import (
     DONE,
     READY,
@@ -26,7 +28,6 @@ from dlqanalysis.sources.admin_api.evidence import (
 )
 from dlqanalysis.sources.admin_api.listing import Listing
 from dlqanalysis.sources.admin_api.rows import Row, failure_id, field, number, task_id, text
-from dlqanalysis.sources.admin_api.source import learnt, task_of
 
 _ALREADY = re.compile(r"already\b.*\brepl|\breplayed already", re.IGNORECASE)
 _SILENCES = 3  # uncertain answers in a row, after which the rest of a batch is not tried
@@ -34,13 +35,13 @@ _ONE_BY_ONE = 100  # more rows than this are read by pages
 
 
 class AdminHand:
-    """Writes by POST /replay, one row each, after a look at the row at that very moment.
+    """Writes by POST /replay and POST /archive, one row each, after a look at the row at that very moment.
 
     `results` may tell the Celery states (SUCCESS, FAILURE, ...) of task ids: the API itself knows no
     success, so without it an outcome is failed_again, pending or unknown.
     """
 
-    capabilities = frozenset({"replay", "outcome", "settle"})
+    capabilities = frozenset({"replay", "archive", "outcome", "settle"})
 
     def __init__(
         self,
@@ -53,14 +54,14 @@ class AdminHand:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client, self._results = client, results
+        self._client, self._results, self._api = client, results, Deployment(client)
         self._tries, self._quiet, self._patience = tries, quiet, patience
         self._sleep, self._clock = sleep, clock
         self._opened = clock()
         self._asked: dict[str, float] = {}  # when a POST for a failure went out
         self._before: dict[str, Row] = {}  # and its row just before
-        self._dialect: Dialect | None = None
-        self._id_field = ""
+        self._archiving: set[str] = set()  # failures that were to be archived, not replayed
+        self._learnt = ""  # the id's name, from a refusal where no document tells it
 
     def __repr__(self) -> str:
         return f"AdminHand({self.name})"
@@ -68,23 +69,15 @@ class AdminHand:
     @property
     def name(self) -> str:
         """The same place name as the source's."""
-        return self._client.place
-
-    @property
-    def dialect(self) -> Dialect:
-        """What this deployment calls its fields; asked for once."""
-        if self._dialect is None:
-            self._dialect = learnt(self._client)
-            self._id_field = self._dialect.id_field
-        return self._dialect
+        return self._api.name
 
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """Token, health, endpoint and field names, and the server's own dry run where its schema has one."""
-        return preflight.findings(self._client, self.dialect, items)
+        return preflight.findings(self._client, self._api.dialect, items)
 
     def dry_run(self, items: Sequence[Item]) -> list[Finding]:
         """The server's own selection beside ours; nothing is asked unless its schema has dry_run."""
-        return preflight.dry_run(self._client, self.dialect, items)
+        return preflight.dry_run(self._client, self._api.dialect, items)
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """failure_id, status and raw (JSON text) of the rows as they are now; status `gone` where there is none."""
@@ -99,14 +92,25 @@ class AdminHand:
         )
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
-        """Replay each item at most once; one receipt an item as soon as it is known."""
+        """Replay or archive each item at most once; one receipt an item as soon as it is known."""
+        if action == "archive":
+            if not self._api.dialect.archives:
+                raise RunError(
+                    f"{self.name} shows no POST /archive in an OpenAPI document, so nothing was archived. Archive"
+                    " in the table."
+                )
+            self._archiving |= {item.failure_id for item in items}
+            archiving = Archiving(self._client, self._tries, self._sleep)
+            return self._send(items, run_id, archiving)
         if action != "replay":
             raise RunError(
-                f"{self.name} can replay, not {action}. Use the table or the broker for it."
+                f"{self.name} can replay and archive, not {action}. Use the table or the broker for it."
             )
-        return self._send(items, run_id)
+        return self._send(items, run_id, self._replay)
 
-    def _send(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
+    def _send(
+        self, items: Sequence[Item], run_id: str, act: Callable[[Item, str], Receipt]
+    ) -> Iterator[Receipt]:
         silences = 0
         for item in items:
             if silences >= _SILENCES:
@@ -116,7 +120,7 @@ class AdminHand:
                     f"not tried: {silences} in a row had no answer. Is the API well?",
                 )
                 continue
-            receipt = self._replay(item, run_id)
+            receipt = act(item, run_id)
             silences = silences + 1 if receipt.state == State.UNCERTAIN else 0
             yield receipt
 
@@ -158,16 +162,16 @@ class AdminHand:
     def _body(self, row: Row) -> dict[str, Any]:
         """The row's own number under the name this deployment has for it; `force` only as false, if it must be there."""
         value = number(row)
-        if self.dialect.id_type == "string":
+        if self._api.dialect.id_type == "string":
             value = str(value)
-        elif self.dialect.id_type == "integer" and re.fullmatch(r"\d{1,18}", str(value)):
+        elif self._api.dialect.id_type == "integer" and re.fullmatch(r"\d{1,18}", str(value)):
             value = int(value)
-        body = {self._id_field or ID_FIELDS[0]: value}
-        return body | ({"force": False} if self.dialect.force_required else {})
+        body = {self._api.dialect.id_field or self._learnt or ID_FIELDS[0]: value}
+        return body | ({"force": False} if self._api.dialect.force_required else {})
 
     def _learns(self, answer: Answer) -> bool:
         """Takes the id's name from a 422 (`loc: [body, task_id]`), which has done nothing, where no document told it."""
-        if self.dialect.id_field:
+        if self._api.dialect.id_field:
             return False
         try:
             detail = answer.json()["detail"]
@@ -175,9 +179,9 @@ class AdminHand:
         except (ValueError, LookupError, TypeError):
             return False
         name = next((name for name in ID_FIELDS if name in missing), "")
-        if not name or name == self._id_field:
+        if not name or name == self._learnt:
             return False
-        self._id_field = name
+        self._learnt = name
         return True
 
     def _judged(self, item: Item, before: Row, answer: Answer) -> Receipt:
@@ -235,7 +239,10 @@ class AdminHand:
             except ConnectError as error:
                 yield _receipt(item, State.UNCERTAIN, f"it could not be looked at: {error}")
                 continue
-            did, evidence = happened(self._before.get(item.failure_id), row)
+            if item.failure_id in self._archiving:
+                did, evidence = was_archived(row)
+            else:
+                did, evidence = happened(self._before.get(item.failure_id), row)
             since = self._clock() - self._asked.get(item.failure_id, self._opened)
             if did is False and since < self._quiet:
                 left = math.ceil(self._quiet - since)
@@ -253,7 +260,7 @@ class AdminHand:
         recent = Selection(since=since - timedelta(minutes=10), status=())  # clocks differ
         new = {
             name: row
-            for rows in Listing(self._client, self.dialect, recent)
+            for rows in Listing(self._client, self._api.dialect, recent)
             for row in rows
             if (name := task_id(row))  # not every row tells Celery's id
         }
@@ -282,7 +289,7 @@ class AdminHand:
         found: dict[str, Row | None] = {}
         if len(failure_ids) > _ONE_BY_ONE:
             wanted = set(failure_ids)
-            for rows in Listing(self._client, self.dialect, Selection(status=())):
+            for rows in Listing(self._client, self._api.dialect, Selection(status=())):
                 found |= {i: row for row in rows if (i := failure_id(row)) in wanted}
         for failure in failure_ids:
             if failure not in found:

@@ -7,6 +7,7 @@ from typing import Any
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Selection
 from dlqanalysis.sources._http import Client
+from dlqanalysis.sources._narrow import is_named
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.rows import Row, field, key, rows_in, when
 

@@ -22,7 +22,7 @@ def findings(client: Client, dialect: Dialect, items: Sequence[Item]) -> list[Fi
         _stats(client, items),
         *_names(client, dialect, items),
         *_transport(client),
-        *_health(client, dialect),
+        *health(client, dialect),
         *dry_run(client, dialect, items),
     ]
 
@@ -96,7 +96,7 @@ def _transport(client: Client) -> Iterator[Finding]:
         )
 
 
-def _health(client: Client, dialect: Dialect) -> Iterator[Finding]:
+def health(client: Client, dialect: Dialect) -> Iterator[Finding]:
     """The host's own word on its health; a host without such a page says nothing."""
     path = dialect.health or "/health"
     try:

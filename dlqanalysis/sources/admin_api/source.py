@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,52 +11,17 @@ from dlqanalysis.errors import ConnectError
 from dlqanalysis.frame import COLUMNS, HEAVY
 from dlqanalysis.model import Finding, Read, Selection
 from dlqanalysis.redact import redact
-from dlqanalysis.sources._http import Answer, Client, Unreachable
-from dlqanalysis.sources.admin_api.dialect import Dialect
+from dlqanalysis.sources._http import Client
+from dlqanalysis.sources.admin_api.deployment import Deployment, task_of
 from dlqanalysis.sources.admin_api.listing import Listing
-from dlqanalysis.sources.admin_api.rows import Row, row_in, text, to_arrow, when
-
-
-def learnt(client: Client) -> Dialect:
-    """The deployment's dialect, from its OpenAPI document at the host's root or beside the API."""
-    for path in ("//openapi.json", f"/{client.base.partition('/admin')[0]}/openapi.json"):
-        try:
-            answer = client.get(path)
-            dialect = Dialect.learn(answer.json(), client.base) if answer.status == 200 else None
-        except Unreachable:
-            raise
-        except (ConnectError, ValueError):  # forbidden, a web page, too slow: the API itself may do
-            continue
-        if dialect and dialect.documented:
-            return dialect
-    return Dialect()
-
-
-def task_path(failure_id: str) -> str:
-    """Where one task is shown."""
-    return f"/tasks/{quote(failure_id, safe='')}"
-
-
-def task_of(client: Client, failure_id: str) -> tuple[Row | None, Answer]:
-    """One task as it is now, or None when the server does not have it (404)."""
-    answer = client.get(task_path(failure_id))
-    if answer.status == 404:
-        return None, answer
-    shown = f"GET {client.place}{task_path(failure_id)}"
-    if answer.status >= 400:
-        raise ConnectError(f"{shown} was refused ({answer.status}): {client.words(answer)}.")
-    row = row_in(client.parsed(answer, shown))
-    if row is None:
-        raise ConnectError(f"{shown} shows no task: its answer has no id.")
-    return row, answer
+from dlqanalysis.sources.admin_api.rows import Row, text, to_arrow, when
 
 
 class AdminSource:
     """Reads with GET only; the token is another than the hand's where you set both."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
-        self._dialect: Dialect | None = None
+        self._client, self._api = client, Deployment(client)
         self._traces: pa.Table | None = (
             None  # of the last read, for the representatives among its rows
         )
@@ -68,21 +32,14 @@ class AdminSource:
     @property
     def name(self) -> str:
         """`admin:host`, with port and path where they are not the usual ones."""
-        return self._client.place
-
-    @property
-    def dialect(self) -> Dialect:
-        """What this deployment calls its fields; asked for once."""
-        if self._dialect is None:
-            self._dialect = learnt(self._client)
-        return self._dialect
+        return self._api.name
 
     def read(self, selection: Selection, columns: Sequence[str]) -> Read:
         """The failures asked for; the server's filters narrow, ours decide.
 
         Without the traceback comes `traceback_bytes`, its length: enough to choose representatives by.
         """
-        listing = Listing(self._client, self.dialect, selection)
+        listing = Listing(self._client, self._api.dialect, selection)
         with_traces = {"traceback", *columns}  # the list has them anyhow
         pages = [to_arrow(rows, self.name, with_traces) for rows in listing]
         table = pa.concat_tables(pages) if pages else to_arrow([], self.name, with_traces)
@@ -93,7 +50,7 @@ class AdminSource:
             )
             table, truncated = table.take(newest[: selection.limit]), True
         notes = [*listing.notes]
-        if not self.dialect.documented:
+        if not self._api.dialect.documented:
             notes.append("The API shows no OpenAPI document: its field names are the usual ones.")
         if self._client.in_clear:
             notes.append("The token goes unencrypted over http. Use admin+https where you can.")
