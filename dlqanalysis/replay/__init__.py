@@ -27,7 +27,7 @@ __all__ = ["cancel", "replay", "resume", "settle", "verify"]
 
 
 def replay(
-    plan: Plan,
+    plan: Plan | None,
     *,
     to: Hand,
     journal: Journal,
@@ -53,6 +53,8 @@ def replay(
     preflight finds that the target is not well, the run rests, at most for `wait`. Ctrl-C stops between
     items; `dlq.resume` goes on. Raises NotConfirmed or RunError before anything is sent.
     """
+    if plan is None:
+        raise NotConfirmed("Nothing was sent: there is no plan. Make one first, and read it.")
     if (confirm or armed()) != plan.confirmation:
         raise NotConfirmed(
             "Nothing was sent: this plan is not confirmed. Show it, read what goes and what stays, then"
