@@ -5,6 +5,7 @@ current_setting: a statement without parameters of its own can stream as COPY, w
 a quarter of the memory of one with parameters.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _BETWEEN = "\x1f"  #: stands between the words of one setting; no name holds a unit separator
 _TEXT = "text", "varchar", "bpchar"
+_PLAIN = re.compile("[A-Za-z_]+")
 
 
 class CeleryTable:
@@ -237,8 +239,12 @@ def _conditions(
                 notes.append(
                     f"No row has status {', '.join(unseen)}. {table.name} holds {', '.join(table.statuses)}."
                 )
-        settings[f"dlq.{column}"] = _BETWEEN.join(words)
         value = table.expression(column)
+        if column == "status" and all(_PLAIN.fullmatch(word) for word in words):
+            # said in the statement itself: a setting would be read again for each row of the table
+            conditions.append(sa.or_(*(value == sa.literal(word) for word in words)))
+            continue
+        settings[f"dlq.{column}"] = _BETWEEN.join(words)
         wanted = sa.any_(_setting_words(f"dlq.{column}"))
         condition = value == wanted
         if column in DOTTED:
