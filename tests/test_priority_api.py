@@ -282,6 +282,28 @@ def test_success_that_changes_nothing_stops_the_run_at_its_first_item():
     assert "re-queued for processing, and nothing changed" in got[0].detail
 
 
+def test_a_run_on_such_a_server_ends_with_the_reason(tmp_path):
+    with PriorityServer(entries=5) as server:
+        server.retries = deque(["lie"] * 5)
+        journal = Journal(f"sqlite:///{tmp_path}/j.sqlite")
+        plan = dlq.plan(
+            loaded(server), journal, reason="x", limit=5, classes=("transient", "unknown")
+        )
+        run = dlq.replay(
+            plan,
+            to=connect_hand(server.url),
+            journal=journal,
+            confirm=plan.id,
+            stages=(2, None),
+            **QUICK,
+        )
+        assert len(server.posts()) == 1 and server.executed == []
+    assert "retries nothing" in run.stopped
+    assert run.items["state"].value_counts().to_dict() == {
+        State.NOT_REACHED: 3, State.REFUSED: 1, State.SKIPPED: 1,
+    }  # fmt: skip
+
+
 def test_a_lie_after_a_proof_refuses_its_item_only():
     with PriorityServer(entries=3) as server:
         server.retries = deque(["", "lie", ""])
