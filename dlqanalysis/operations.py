@@ -1,17 +1,19 @@
 """How systems are now: queue depths, workers, what is running, metrics. Reads only.
 
-A place is a name, a URL or a monitor; what a system cannot tell comes as an empty frame with a note in
+A place is a name (or several with commas), a URL or a monitor; what a system cannot tell comes as an empty frame with a note in
 `attrs["notes"]`, so that one missing answer never keeps a report from being made.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dlqanalysis import readings
-from dlqanalysis.errors import DLQError
+from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.frame import empty
+from dlqanalysis.model import Finding, words
 from dlqanalysis.sources import connect_monitor
 
 if TYPE_CHECKING:
@@ -35,10 +37,45 @@ def running(*places: "str | Monitor") -> pd.DataFrame:
     return _asked(places, "running", empty())
 
 
+def findings(*places: "str | Monitor") -> list[Finding]:
+    """What systems say of their own health; beside `dlq.check` they make the whole picture.
+
+    A place that does not answer is a critical finding, one that cannot be asked a warning.
+    """
+    found: list[Finding] = []
+    asked = list(_each(places))
+    for place in asked:
+        name = place if isinstance(place, str) and "://" not in place else "monitor"
+        try:
+            monitor = connect_monitor(place) if isinstance(place, str) else place
+            name, told = monitor.name, monitor.health()
+        except DLQError as error:
+            severity = "critical" if isinstance(error, ConnectError) else "warning"
+            told = [Finding(name="monitor", severity=severity, text=str(error))]
+        if len(asked) > 1:  # each has its workers, its broker
+            told = [replace(one, name=f"{name}: {one.name}") for one in told]
+        found += told
+    return found
+
+
+def _each(places: Iterable["str | Monitor"]) -> Iterable["str | Monitor"]:
+    """The places one by one; a text may name several with commas."""
+    for place in places:
+        if isinstance(place, str) and "://" not in place:
+            yield from words(place)
+        else:
+            yield place
+
+
 def _asked(places: Iterable["str | Monitor"], what: str, nothing: pd.DataFrame) -> pd.DataFrame:
     """Every place's answer, one under the other; a place that cannot be asked becomes a note."""
     frames, notes = [], []
-    for place in places:
+    asked = list(_each(places))
+    if not asked:
+        notes = [
+            "No system was named. Name one whose DLQ_<NAME>_BROKER_URL or DLQ_<NAME>_URL is set."
+        ]
+    for place in asked:
         try:
             monitor: Any = connect_monitor(place) if isinstance(place, str) else place
             answer = getattr(monitor, what)()

@@ -1,10 +1,11 @@
-"""What readings and histories say about the work itself: stuck, looping, unknown to workers, not run, not taken.
+"""What readings and histories say about the work itself: stuck, looping, unknown to workers, not run, not taken,
+soon forgotten.
 
 Frames in, frames out. Each answer has a column `because`; what cannot be told is a note or `cannot_tell`, never
 silence.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
@@ -135,6 +136,41 @@ def orphaned(depths: pd.DataFrame) -> pd.DataFrame:
         notes.append(f"Of {unknown:,} queues with waiting tasks nobody can tell who takes them.")
     found.attrs = {"notes": notes}
     return found
+
+
+#: how soon something is forgotten, in words -> at most this long from now
+SPANS = {
+    "gone already": timedelta(0),
+    "within 1 hour": timedelta(hours=1),
+    "within 6 hours": timedelta(hours=6),
+    "within 24 hours": timedelta(hours=24),
+    "within 3 days": timedelta(days=3),
+    "within 7 days": timedelta(days=7),
+}
+_LATER, _NEVER = "later", "never, or not known"
+
+
+def expiring(failures: pd.DataFrame, now: "str | datetime | None" = None) -> pd.DataFrame:
+    """A countdown: how many failures their source forgets when. One row a span, the soonest first: within,
+    failures, so_far (with all sooner ones), next (the first to go), tasks (the most frequent)."""
+    _needs(failures, ["expires_at", "task_name"], "dlq.load gives one.")
+    left = failures["expires_at"] - _now(now)
+    span = pd.Series(_NEVER, index=failures.index, dtype="str").mask(left.notna(), _LATER)
+    for name, limit in reversed(SPANS.items()):
+        span = span.mask(left <= limit, name)
+    rows = []
+    for name in (*SPANS, _LATER, _NEVER):
+        mine = failures[span == name]
+        tasks = mine["task_name"].astype("str").dropna().value_counts()
+        if len(mine):
+            rows.append((name, len(mine), mine["expires_at"].min(), ", ".join(tasks.index[:3])))
+    table = pd.DataFrame(rows, columns=["within", "failures", "next", "tasks"])
+    table["next"] = pd.to_datetime(table["next"], utc=True).astype("datetime64[us, UTC]")
+    table = table.astype({"within": "str", "failures": "int64", "tasks": "str"})
+    table.insert(
+        2, "so_far", table["failures"].where(table["within"] != _NEVER).cumsum().astype("Int64")
+    )
+    return table
 
 
 def beat_gaps(

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 
-from dlqanalysis import charts, patterns
+from dlqanalysis import charts, patterns, readings
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import from_records
 
@@ -39,6 +39,23 @@ def failures(count: int = 60, hostile: bool = False) -> pd.DataFrame:
     )
 
 
+NOW = "2026-11-04T00:00:00Z"
+
+
+def queues(frame):
+    """Depths by queue and state, as many as there are failures."""
+    counts = frame.groupby(["queue", "task_name"], observed=True).size()
+    return readings.depths(
+        {"source": "s", "queue": queue, "state": ("waiting", "failed")[n % 2], "depth": count, "consumers": 0}
+        for n, ((queue, _), count) in enumerate(counts.items())
+    )  # fmt: skip
+
+
+def soon(frame):
+    """The failures, forgotten three days after they failed."""
+    return frame.assign(expires_at=frame["failed_at"] + pd.Timedelta(days=3))
+
+
 def run(**numbers):
     return SimpleNamespace(summary=pd.DataFrame([numbers]))
 
@@ -53,6 +70,8 @@ FIGURES = {
     "matrix": charts.matrix,
     "heatmap": charts.heatmap,
     "pareto": lambda frame: charts.pareto(patterns.groups(frame)),
+    "depths": lambda frame: charts.depths(queues(frame)),
+    "expiry": lambda frame: charts.expiry(soon(frame), NOW),
 }
 
 
@@ -141,6 +160,42 @@ def test_pareto_names_the_few_that_make_most():
     )
     with pytest.raises(SchemaError, match=r"dlq\.groups"):
         charts.pareto(frame.drop(columns="template"))
+
+
+def test_depths_say_in_words_what_each_bar_is_made_of_and_who_takes():
+    rows = [
+        ("a", "mails", "waiting", 40, 0), ("a", "mails", "dead_lettered", 5, None),
+        ("b", "mails", "waiting", 7, 3), ("b", "odd", "waiting", None, None),
+        *(("b", f"q{n}", "waiting", 1, 1) for n in range(20)),
+    ]  # fmt: skip
+    names = ("source", "queue", "state", "depth", "consumers")
+    figure = charts.depths(readings.depths(dict(zip(names, row, strict=True)) for row in rows), n=3)
+    assert figure.layout.title.text == (
+        "mails · a holds 45 of 72 tasks in 23 queues; from 1 with waiting tasks nobody takes"
+    )
+    assert [text.strip() for text in figure.layout.yaxis.ticktext] == [
+        "mails · a", "mails · b", "q0 · b", "20 others",
+    ]  # fmt: skip
+    written = [text.strip() for text in figure.data[-1].text]
+    assert written[0] == "40 waiting, 5 dead lettered, nobody takes from it"
+    assert written[1] == "7 waiting, 3 take from it" and written[3] == "19 waiting"
+    assert sum(sum(bar.x) for bar in figure.data if bar.type == "bar") == 72
+    odd = readings.depths([{"source": "b", "queue": "odd", "state": "waiting", "depth": None}])
+    assert charts.depths(odd).data[-1].text[0].strip() == "some not known"
+    assert charts.depths(odd).layout.title.text == "0 of 1 depths are 0: none is known"
+    still = odd.assign(depth=odd["depth"].fillna(0))
+    assert charts.depths(still).layout.title.text == "1 of 1 depths are 0"
+    with pytest.raises(SchemaError, match=r"dlq\.depths"):
+        charts.depths(failures())
+
+
+def test_the_countdown_adds_up():
+    figure = charts.expiry(soon(failures(60)), NOW)
+    assert figure.layout.title.text == (
+        "20 of 60 failures are forgotten within 24 hours; 4 may be gone already"
+    )
+    assert figure.data[-1].text[-1].endswith("together 60")
+    assert charts.expiry(failures(3)).layout.title.text.startswith("Nothing to draw")
 
 
 def test_funnel_of_a_run_says_what_went_wrong():

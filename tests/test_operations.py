@@ -52,6 +52,27 @@ def test_a_reading_with_an_unknown_column_is_refused():
         readings.depths([{"queu": "a"}])
 
 
+def test_a_text_may_name_several_places_and_none_is_said():
+    found = dlq.workers("nowhere, elsewhere")
+    assert ["DLQ_NOWHERE_URL" in note for note in found.attrs["notes"]] == [True, False]
+    [note] = dlq.depths("").attrs["notes"]
+    assert note.startswith("No system was named")
+
+
+def test_findings_of_systems_that_cannot_be_asked_are_findings():
+    [unset] = dlq.findings("nowhere")
+    assert unset.severity == "warning" and "DLQ_NOWHERE_URL" in unset.text
+    away = "celery+redis://:s3cret@127.0.0.1:1/0?timeout=0.3"
+    found = dlq.findings("nowhere", away)
+    assert [one.severity for one in found] == ["warning", "critical"]
+    assert (
+        found[0].name == "nowhere: monitor"
+        and found[1].name == "celery:redis:127.0.0.1:1/0: broker"
+    )
+    assert "s3cret" not in "".join(one.text for one in found)
+    assert dlq.findings("") == []
+
+
 def test_an_export_has_no_queues():
     with pytest.raises(SettingsError, match="no queues"):
         dlq.connect_monitor("a/b.parquet")
@@ -61,7 +82,7 @@ def test_an_export_has_no_queues():
 def test_each_system_says_what_it_can(module):
     told = import_module(f"dlqanalysis.sources.{module}")
     assert "read" in {**told.CAN, **told.CANNOT} and not set(told.CAN) & set(told.CANNOT)
-    known = {*ACTIONS, "read", "outcome", "settle", "repair", "monitor"}
+    known = {*ACTIONS, "read", "outcome", "settle", "repair", "monitor", "redirect"}
     assert {*told.CAN, *told.CANNOT} <= known
     hands = [thing for name, thing in vars(told).items() if name.endswith("Hand")]
     hands = [hand for hand in hands if hasattr(hand, "capabilities")]

@@ -161,3 +161,29 @@ def test_beat_gaps_of_nothing_and_of_the_wrong_frame():
         workload.beat_gaps(pd.DataFrame({"task_name": ["a"], "at": [datetime(2026, 1, 1)]}))
     with pytest.raises(SchemaError, match="no column 'at'"):
         workload.beat_gaps(pd.DataFrame({"task_name": ["a"]}))
+
+
+def test_expiring_counts_down():
+    hours = [-1, 0.5, 0.9, 5, 23, 30, 100, 1000, None]
+    failures = from_records(
+        {
+            "failure_id": str(n), "task_name": f"app.t{n % 2}", "args": [],
+            "expires_at": NOW + timedelta(hours=h) if h is not None else None,
+        }
+        for n, h in enumerate(hours)
+    )  # fmt: skip
+    table = workload.expiring(failures, NOW).set_index("within")
+    assert table["failures"].to_dict() == {
+        "gone already": 1, "within 1 hour": 2, "within 6 hours": 1, "within 24 hours": 1,
+        "within 3 days": 1, "within 7 days": 1, "later": 1, "never, or not known": 1,
+    }  # fmt: skip
+    assert table["so_far"].tolist()[:-1] == [1, 3, 4, 5, 6, 7, 8] and pd.isna(
+        table["so_far"].iloc[-1]
+    )
+    assert table.loc["within 1 hour", "next"] == NOW + timedelta(minutes=30)
+    assert table.loc["within 1 hour", "tasks"] == "app.t1, app.t0"
+    never = workload.expiring(from_records([{"failure_id": "1", "args": []}]))
+    assert dict(never.dtypes) == dict(table.reset_index().dtypes)
+    assert never["within"].tolist() == ["never, or not known"]
+    none = workload.expiring(empty())
+    assert not len(none) and dict(none.dtypes) == dict(never.dtypes)

@@ -24,6 +24,7 @@ from dlqanalysis.charts.parts import (
     rows_named,
     totals,
 )
+from dlqanalysis.charts.standing import depths, expiry
 from dlqanalysis.errors import SchemaError
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "CONFIG",
     "SHAPES",
     "by",
+    "depths",
+    "expiry",
     "funnel",
     "heatmap",
     "label",

@@ -17,7 +17,14 @@ from dlqanalysis.errors import DLQError
 from dlqanalysis.profile import Profile
 from dlqanalysis.replay import Run
 
-NOTEBOOKS = ("00_start_here", "10_triage", "20_patterns", "30_duplicates", "weekly_report")
+NOTEBOOKS = (
+    "00_start_here",
+    "10_triage",
+    "20_patterns",
+    "30_duplicates",
+    "60_operations",
+    "weekly_report",
+)
 REASON = "DEMO-1: the mail provider is back"
 
 
