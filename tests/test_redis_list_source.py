@@ -1,5 +1,6 @@
 """Dead letters in Redis lists: every element is a row, whatever its bytes are, and reading changes nothing."""
 
+import random
 import threading
 import time
 from collections import Counter
@@ -14,8 +15,8 @@ from dlqanalysis.errors import ConnectError, QueryError, SettingsError
 from dlqanalysis.sources import connect, connect_monitor
 from dlqanalysis.sources.redis_list import walk
 from dlqanalysis.sources.redis_list.address import Address
-from dlqanalysis.sources.redis_list.keys import Names, named, shown
-from dlqanalysis.sources.redis_list.ledger import Note, hashes
+from dlqanalysis.sources.redis_list.keys import Names, Token, named, shown
+from dlqanalysis.sources.redis_list.ledger import Note, Numbers, hashes
 from dlqanalysis.sources.redis_list.rows import Reader, moment
 from tests.lists import CORRUPT, KINDS, UNREADABLE, Lists, churning, counted, message
 from tests.source_suite import check_source
@@ -135,6 +136,42 @@ def test_identical_messages_are_rows_whose_ids_stay(lists):
     lists.fill(message(1))
     mine = [one for one in lists.load()["failure_id"] if sha1 in one]
     assert [one.split(":")[-1] for one in mine] == ["2", "4", "5"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_numbers_go_past_what_was_taken_on_whatever_page(lists, seed):
+    chance = random.Random(seed)
+    key = lists.dlq.encode()
+    taken = {Token(one, n) for one in "abc" for n in range(1, 12) if chance.random() < 0.4}
+    for token in taken:  # some this month, some the month before
+        name = hashes(key)[chance.random() < 0.5]
+        lists.redis.hset(name, str(token), Note("replay", "r", 1).text())
+    order = [chance.choice("abcd") for _ in range(30)]
+    numbers = Numbers(lists.redis, key)
+    found = []
+    while len(found) < len(order):
+        size = chance.randint(1, 9)
+        found += numbers.of(order[len(found) : len(found) + size])
+    free = {one: [n for n in range(1, 99) if Token(one, n) not in taken] for one in "abcd"}
+    assert found == [Token(one, free[one].pop(0)) for one in order]
+
+
+def test_a_walk_ends_though_a_producer_never_does(lists):
+    lists.fill_many(message(n) for n in range(1000))
+
+    class Busy:
+        """A client whose list grows by a page with each look."""
+
+        def __getattr__(self, name):
+            return getattr(lists.redis, name)
+
+        def lrange(self, *where):
+            lists.fill_many(message(9) for _ in range(600))
+            return lists.redis.lrange(*where)
+
+    pages = list(walk.Walk(Busy(), lists.dlq.encode(), False))
+    read = [raw for _, page in pages for raw in page]
+    assert read[:1000] == [message(n) for n in range(1000)] and len(read) < 1500
 
 
 def test_the_oldest_end_can_be_the_head(lists):

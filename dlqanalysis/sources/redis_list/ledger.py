@@ -86,15 +86,24 @@ def read(client: "redis.Redis", key: bytes, fields: Sequence[str]) -> dict[str, 
 
 
 class Numbers:
-    """Gives each element its number among those with the same bytes, past those that the ledger has."""
+    """Gives each element its number among those with the same bytes, past those that the ledger has.
 
-    def __init__(self, client: "redis.Redis", key: bytes, notes: list[str] | None = None) -> None:
+    `acting`: others may act at the same time, so that a ledger that is not there yet may be soon.
+    """
+
+    def __init__(
+        self,
+        client: "redis.Redis",
+        key: bytes,
+        notes: list[str] | None = None,
+        acting: bool = False,
+    ) -> None:
         import redis
 
         self._client, self._key = client, key
         self._last: dict[str, int] = {}
         try:
-            self._empty = not client.exists(*hashes(key))
+            self._empty = not client.exists(*hashes(key)) and not acting
         except redis.exceptions.NoPermissionError:
             if notes is None:
                 raise

@@ -58,17 +58,20 @@ class Places:
                 if place not in away
             }
 
+    def _numbers(self) -> "Numbers | _Plain":
+        return Numbers(self._client, self.key, acting=True) if self._dead else _Plain()
+
     def _walk(self, wanted: set[Token]) -> dict[Token, Found]:
         """One look at the whole list; remembers also what was asked for before."""
         following = wanted | self._known.keys()
         sums = {token.sha1 for token in following}
-        numbers = _Plain() if not self._dead else Numbers(self._client, self.key)
+        numbers = self._numbers()
         found: dict[Token, Found] = {}
         self._known = {}
         for page in walk.whole(self._client, self.key, self.head):
             if page is None:
                 found, self._known = {}, {}
-                numbers = _Plain() if not self._dead else Numbers(self._client, self.key)
+                numbers = self._numbers()
                 continue
             first, elements = page
             digests = [hashlib.sha1(one).hexdigest() for one in elements]

@@ -30,6 +30,7 @@ class Walk:
 
     def __iter__(self) -> Iterator[tuple[int, list[bytes]]]:
         place, size, moves = 0, _FIRST, 0
+        length = self._client.llen(self._key)  # what comes later need not be waited for
         before: list[bytes] = []
         while True:
             overlap = 1 if before else 0  # a page begins with the last one of the page before
@@ -43,11 +44,11 @@ class Walk:
                 return
             yield place, fresh
             place += len(fresh)
-            if len(fresh) < size:
+            if len(fresh) < size or place >= length:
                 return
             before = fresh
-            length = max(sum(map(len, fresh)), 1)
-            size = max(1, min(_MOST, size * 4, len(fresh) * _BYTES // length))
+            bytes_ = max(sum(map(len, fresh)), 1)
+            size = max(1, min(_MOST, size * 4, len(fresh) * _BYTES // bytes_))
 
     def _range(self, place: int, size: int) -> list[bytes]:
         if size < 1:
