@@ -403,3 +403,22 @@ def test_nothing_is_replayed_from_a_log(tmp_path):
     assert told.loc["read", "can"] and not told.loc["replay", "can"]
     with pytest.raises(SettingsError, match="cannot be replayed from"):
         dlq.connect_hand(url(tmp_path / "celery.log"))
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "Task " * 200_000,
+        "Task a[" * 140_000,
+        "Task a[b] raised unexpected: E(" + "(" * 900_000,
+        "Task a[b] raised unexpected: E('" + "\\" * 900_000,
+        "Task a[b] raised unexpected: E('x')\n" + '  File "' * 30_000 + "\nE" * 50_000,
+    ],
+    ids=lambda text: text[:32],
+)
+def test_hostile_lines_take_time_in_proportion(tmp_path, evil):
+    path = write(tmp_path, f"2026-11-22 01:00:00 {evil}\n" * 3)
+    rows(path)  # what is made once is made now
+    began = time.process_time()
+    open_source(url(path)).read(Selection(), ["traceback"])
+    assert time.process_time() - began < 1.5

@@ -1,6 +1,7 @@
 """What a worker's line says of a task: Celery's own words, 4 and 5."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _TASK = rb"(?P<name>[^\[\]\r\n]{1,300}?)\[(?P<id>[^\]\r\n]{1,300})\]"
@@ -24,6 +25,8 @@ _BEGINS = (
     b"Task handler raised",
     b"Received unregistered task",
 )
+_BEGINNING = re.compile(rb"Task |" + b"|".join(_BEGINS))
+_HEAD = 300
 _ABOUT_TASK, *_ABOUT_OTHERS = (re.compile(pattern) for pattern in (_SAYS, *_OTHERS))
 
 _REPR = re.compile(r"<?([A-Za-z_][\w.]{0,200})(?:\((.*)\)|[: ] ?(.*)>|>)", re.DOTALL)
@@ -78,18 +81,21 @@ def event(line: bytes, start: int, anchored: bool) -> Event | None:
 
 
 def _found(line: bytes, start: int, anchored: bool) -> re.Match[bytes] | None:
-    """The first expression that fits; each has words that are cheaper to look for."""
-    if anchored:
-        if line.startswith(b"Task ", start) and (found := _ABOUT_TASK.match(line, start)):
+    """The first expression that fits where a message begins; words at its beginning are cheaper to look for."""
+    for at in (start,) if anchored else _places(line, start):
+        if line.startswith(b"Task ", at) and (found := _ABOUT_TASK.match(line, at)):
             return found
-        if not line.startswith(_BEGINS, start):
-            return None
-        return next((f for one in _ABOUT_OTHERS if (f := one.match(line, start))), None)
-    if b"Task " in line and (found := _ABOUT_TASK.search(line, start)):
-        return found
-    if not any(word in line for word in _BEGINS):
-        return None
-    return next((f for one in _ABOUT_OTHERS if (f := one.search(line, start))), None)
+        if line.startswith(_BEGINS, at):
+            for other in _ABOUT_OTHERS:
+                if found := other.match(line, at):
+                    return found
+    return None
+
+
+def _places(line: bytes, start: int) -> Iterator[int]:
+    """Where a message may begin behind a head of unknown form, which is not longer than _HEAD."""
+    for found in _BEGINNING.finditer(line, start, start + _HEAD):
+        yield found.start()
 
 
 def exception(told: str, trace: str) -> tuple[str | None, str]:
