@@ -1,5 +1,7 @@
 """What the BullMQ hand takes back and mends: replays undone, data repaired, ids in two places; real 5 and 6."""
 
+import random
+import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,7 @@ from dlqanalysis.sources import connect, connect_hand
 from dlqanalysis.sources.bullmq import look, scripts
 from dlqanalysis.sources.bullmq.keys import failure
 from tests.bull import bull, bull6, content, peer, wait_for
-from tests.test_bullmq import QUICK, flow, items, loaded, sent
+from tests.test_bullmq import QUICK, flow, items, loaded, queue_item, sent
 
 __all__ = ["bull", "bull6", "peer"]  # fixtures
 
@@ -275,3 +277,58 @@ def test_scripts_say_what_the_hand_computes(bull6):
     script = scripts.text("head") + "return seal(KEYS[1])"
     keys = [bull6.key(one), "x", *(f"{bull6.prefix}:no:{n}" for n in range(4))]
     assert bull6.redis.eval(script, 6, *keys, "", "", "", "", "").decode() == look.seal(have)
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_whatever_two_operators_do_no_job_is_lost_or_run_unasked(bull, seed):
+    """Random plans against live workers: sent replays less those taken back are runs, and who still waits."""
+    opts = [{}, {"priority": 2}, {"lifo": True}, {"attempts": 2}]
+    jobs = [{"data": {"n": n, "again": n % 3 == 0}, "opts": opts[n % 4]} for n in range(24)]
+    ids = bull.fail(*jobs)
+    bull.work("again", concurrency=2, slow=3)
+    balance: Counter[str] = Counter()
+    lock, states = threading.Lock(), set()
+
+    def operate(number):
+        chance = random.Random(f"{seed} {number}")
+        with connect_hand(bull.url) as hand:
+            known = {}
+            for step in range(14):
+                known |= {one.failure_id: one for one in items(loaded(bull))}
+                some = chance.sample(list(known.values()), min(6, len(known)))
+                action = chance.choice(
+                    ["replay", "replay", "undo", "quarantine", "restore", "pause", "unpause"]
+                )
+                some = [queue_item()] if action in ("pause", "unpause") else some
+                for receipt in hand.send(action, some, f"run-{number}-{step}"):
+                    if receipt.state == State.SENT and action in ("replay", "undo"):
+                        with lock:
+                            balance[receipt.sent_id] += 1 if action == "replay" else -1
+                    states.add(receipt.state)
+
+    threads = [threading.Thread(target=operate, args=(n,)) for n in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    bull.rest()
+    key = bull.key
+    parts = (("wait", "list"), ("paused", "list"), ("prioritized", ""), ("failed", ""))
+    stands = {
+        part: [
+            one.decode()
+            for one in (
+                bull.redis.lrange(key(part), 0, -1) if kind else bull.redis.zrange(key(part), 0, -1)
+            )
+        ]
+        for part, kind in parts
+    }
+    aside = bull.redis.zrange(f"dlqanalysis:{bull.prefix}:default:quarantine", 0, -1)
+    waiting = Counter(one for part, kind in parts[:3] for one in stands[part])
+    everywhere = waiting + Counter(stands["failed"]) + Counter(one.decode() for one in aside)
+    assert max(everywhere.values(), default=1) == 1
+    for one in ids:
+        assert bull.runs()[one] == balance[f"default:{one}"] - waiting[one], one
+        if not everywhere[one]:  # it has run, and only that took it away
+            assert bull.runs()[one] and not bull.redis.exists(key(one)), one
+    assert sum(balance.values()) > 5 and State.UNCERTAIN not in states

@@ -27,6 +27,7 @@ CAN = {
 }
 CANNOT = {
     "revoke": "BullMQ cannot stop a job that a worker runs; pause the queue, or undo its replay",
+    "redirect": "another queue may have the id, and workers that complete unseen what they do not know",
 }
 
 

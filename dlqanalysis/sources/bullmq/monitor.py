@@ -1,7 +1,6 @@
 """How BullMQ's queues are now: depths, workers, what they hold, what stalled, and Redis itself. Reads only."""
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
 from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.pages import find_queues
+from dlqanalysis.sources.bullmq.workers import workers
 
 if TYPE_CHECKING:
     import redis
@@ -49,12 +49,12 @@ class BullMonitor:
         with self.link.clear() as client:
             at = _server_time(client)
             queues, notes = self._queues(client)
-            clients = worker_clients(client, self.address, queues)
+            clients = workers(client, self.address.prefix, queues)
             for keys in queues:
-                workers = len(clients[keys.queue]) if clients is not None else None
+                consumers = len(clients[keys.queue]) if clients is not None else None
                 rows += [
                     {"source": self.name, "queue": shown(keys.queue), "state": state, "depth": depth,
-                     "consumers": workers, "oldest_at": oldest, "at": at}
+                     "consumers": consumers, "oldest_at": oldest, "at": at}
                     for state, depth, oldest in _depths(client, keys)
                 ]  # fmt: skip
                 if _paused(client, keys):
@@ -68,7 +68,7 @@ class BullMonitor:
         with self.link.clear() as client:
             at = _server_time(client)
             queues, notes = self._queues(client)
-            clients = worker_clients(client, self.address, queues)
+            clients = workers(client, self.address.prefix, queues)
         rows = [
             {
                 "source": self.name,
@@ -156,11 +156,11 @@ class BullMonitor:
         try:
             with self.link.clear() as client:
                 queues, _ = self._queues(client)
-                clients = worker_clients(client, self.address, queues)
+                clients = workers(client, self.address.prefix, queues)
                 found = list(health.server(client, self.address))
                 for keys in queues:
-                    workers = None if clients is None else len(clients[keys.queue])
-                    found += health.queue(client, keys, workers)
+                    consumers = None if clients is None else len(clients[keys.queue])
+                    found += health.queue(client, keys, consumers)
                 return found
         except DLQError as error:
             return [Finding(name="redis", severity="critical", text=str(error))]
@@ -197,28 +197,6 @@ class BullMonitor:
         table = table.set_column(place, "status", pa.array(status, pa.string()))
         names = pa.array([self.name] * len(ones), pa.string())
         return table.append_column("source", names).drop_columns(_FAILED)
-
-
-def worker_clients(
-    client: "redis.Redis", address: Address, queues: Iterable[Keys]
-) -> dict[bytes, list[tuple[str, int]]] | None:
-    """queue -> (name or address, age in seconds) of the connections that workers named; None when hidden."""
-    import redis
-
-    try:
-        every = client.client_list()
-    except redis.ResponseError:
-        return None
-    found: dict[bytes, list[tuple[str, int]]] = {}
-    for keys in queues:
-        base = f"{address.prefix}:{base64.b64encode(keys.queue).decode()}"
-        ones = found.setdefault(keys.queue, [])
-        for one in every:
-            name = str(one.get("name", ""))
-            if name == base or name.startswith(f"{base}:w:"):
-                told = name.removeprefix(base).removeprefix(":w:") or str(one.get("addr", ""))
-                ones.append((told, int(one.get("age", 0))))
-    return found
 
 
 def _depths(client: "redis.Redis", keys: Keys) -> list[tuple[str, int | None, datetime | None]]:

@@ -1,36 +1,36 @@
 """What stands before a replay: are the queues there, does anybody work, and what may go wrong with these jobs."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.model import Finding, Item
+from dlqanalysis.sources.bullmq import standing
 from dlqanalysis.sources.bullmq.address import Address
+from dlqanalysis.sources.bullmq.health import asked
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, place, shown
+from dlqanalysis.sources.bullmq.workers import workers
 
 if TYPE_CHECKING:
     import redis
 
 _AT_ONCE = 200
+_STATES = ("waiting", "prioritized", "paused", "active", "delayed", "failed")
 _ASKED = ("deid", "atm", "attemptsMade", "opts")
 
 
 def findings(client: "redis.Redis", address: Address, items: Sequence[Item]) -> list[Finding]:
     """One finding a queue and one for each thing to think of; those that block say why."""
-    import redis
 
     by_queue: dict[bytes, list[Failure]] = {}
     for one in (place(item.failure_id) for item in items):
         by_queue.setdefault(one.queue, []).append(one)
     found = list(_server(client, address))
-    try:
-        clients: set[str] | None = {str(one.get("name", "")) for one in client.client_list()}
-    except redis.ResponseError:
-        clients = None
-    for queue, ones in sorted(by_queue.items()):
-        keys = Keys(address.prefix.encode(), queue)
-        found += _queue(client, address, keys, clients)
-        found += _jobs(client, keys, ones)
+    queues = [Keys(address.prefix.encode(), queue) for queue in sorted(by_queue)]
+    working = workers(client, address.prefix, queues)
+    for keys in queues:
+        consumers = None if working is None else len(working[keys.queue])
+        found += _queue(client, address, keys, consumers)
+        found += _jobs(client, keys, by_queue[keys.queue])
     return found
 
 
@@ -52,15 +52,14 @@ def _server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
 
 
 def _queue(
-    client: "redis.Redis", address: Address, keys: Keys, clients: set[str] | None
+    client: "redis.Redis", address: Address, keys: Keys, consumers: int | None
 ) -> Iterator[Finding]:
     queue = shown(keys.queue)
     counts = _counts(client, keys)
     meta = dict(
         zip(
             ("paused", "version", "concurrency"),
-            _asked(client, "HMGET", keys(b"meta"), "paused", "version", "concurrency")
-            or [None] * 3,
+            asked(client, "HMGET", keys(b"meta"), "paused", "version", "concurrency") or [None] * 3,
             strict=True,
         )
     )
@@ -87,14 +86,12 @@ def _queue(
         else:
             text = f"Queue {queue} is paused: what goes back waits until somebody resumes it."
             yield Finding(name=f"paused {queue}", severity="warning", text=text)
-    if clients is None:
+    if consumers is None:
         text = f"Whether anybody works on {queue} cannot be told: this user may not list clients."
         yield Finding(name=f"workers {queue}", severity="ok", text=text)
         return
-    name = f"{address.prefix}:{base64.b64encode(keys.queue).decode()}"
-    workers = [one for one in clients if one == name or one.startswith(f"{name}:w:")]
-    text = f"Queue {queue} has workers." if workers else f"Nobody works on queue {queue} now."
-    yield Finding(name=f"workers {queue}", severity="ok" if workers else "warning", text=text)
+    text = f"Queue {queue} has workers." if consumers else f"Nobody works on queue {queue} now."
+    yield Finding(name=f"workers {queue}", severity="ok" if consumers else "warning", text=text)
 
 
 def _jobs(client: "redis.Redis", keys: Keys, ones: Sequence[Failure]) -> Iterator[Finding]:
@@ -144,25 +141,11 @@ def _live(client: "redis.Redis", keys: Keys, unique: Sequence[bytes]) -> int:
 
 
 def _counts(client: "redis.Redis", keys: Keys) -> dict[str, int]:
-    commands = {
-        "waiting": ("LLEN", b"wait"), "prioritized": ("ZCARD", b"prioritized"),
-        "paused": ("LLEN", b"paused"), "active": ("LLEN", b"active"),
-        "delayed": ("ZCARD", b"delayed"), "failed": ("ZCARD", b"failed"),
-    }  # fmt: skip
     asking = client.pipeline(transaction=False)
-    for command, part in commands.values():
-        asking.execute_command(command, keys(part))
+    for state in _STATES:
+        standing.depth(asking, keys, state)
     answers = asking.execute(raise_on_error=False)
     return {
-        name: answer if isinstance(answer, int) else 0
-        for name, answer in zip(commands, answers, strict=True)
+        state: answer if isinstance(answer, int) else 0
+        for state, answer in zip(_STATES, answers, strict=True)
     }
-
-
-def _asked(client: "redis.Redis", *command: Any) -> Any:
-    import redis
-
-    try:
-        return client.execute_command(*command)
-    except redis.ResponseError:
-        return None
