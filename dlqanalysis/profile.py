@@ -7,7 +7,7 @@
 | DLQ_<NAME>_BROKER_URL | the broker that replays are published to |
 | DLQ_<NAME>_MONITOR_URL | where `dlq.connect_monitor("<name>")` looks at queues and workers; default: the broker, else DLQ_<NAME>_URL |
 | DLQ_<NAME>_RESULTS_URL | the result backend where outcomes are read; optional |
-| DLQ_<NAME>_TOKEN | the bearer token of an HTTP API |
+| DLQ_<NAME>_TOKEN | the bearer token or API key of an HTTP API; user:password for a Prometheus |
 | DLQ_<NAME>_HAND_TOKEN | the token that may write, for the hand; default: DLQ_<NAME>_TOKEN |
 | DLQ_<NAME>_MANAGEMENT_URL | the management API of a RabbitMQ, with user and password; optional |
 | DLQ_JOURNAL_URL | the journal's database; default: the file dlq-journal.sqlite in DLQ_HOME |
