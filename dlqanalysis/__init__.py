@@ -45,6 +45,7 @@ _FACE = {
     "lives": "lives",
     "affected": "lives",
     "known_stub": "known",
+    "retry_advice": "retries",
     "onsets": "onsets",
     "common_causes": "onsets",
     "changes": "changes",
