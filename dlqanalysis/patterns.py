@@ -2,6 +2,8 @@
 
 Trends compare the last `window` before `now` with the windows before it, where `now` is the newest
 failure in the frame unless given: an export of last month reads the same today as it did then.
+
+A row of a frame from dlq.summary has a `count` and is counted as so many failures.
 """
 
 from collections.abc import Sequence
@@ -103,7 +105,7 @@ def timeline(
     dated = times != _NAT
     if by is not None:
         _want(failures, by, "Run dlq.classify(failures) first." if by == "failure_class" else "")
-        labels, series = _top(failures[by][dated], top)
+        labels, series = _top(failures[by][dated], top, _many(failures)[dated])
     else:
         labels, series = np.zeros(int(dated.sum()), np.int64), ["failures"]
     bins = (times[dated] - _MONDAY) // step
@@ -117,13 +119,13 @@ def timeline(
             f"every='{every}' makes {wide:,} intervals of these failures. Write"
             f" every='{_readable_step(wide * step)}', or load less with since= and until=."
         )
-    grid = np.bincount((bins - low) * len(series) + labels, minlength=wide * len(series))
+    grid = _sums((bins - low) * len(series) + labels, _many(failures)[dated], wide * len(series))
     starts = (np.arange(wide) + low) * step + _MONDAY
     table = pd.DataFrame({"at": np.repeat(_stamps(starts), len(series))})
     if by is not None:
         table[by] = pd.Categorical.from_codes(np.tile(np.arange(len(series)), wide), series)
     table["count"] = grid[: wide * len(series)]
-    table.attrs = {"every": every, "undated": int((~dated).sum())}
+    table.attrs = {"every": every, "undated": int(_many(failures)[~dated].sum())}
     return table
 
 
@@ -174,21 +176,24 @@ def _tally(failures, codes, size, window, now):  # type: ignore[no-untyped-def]
     )
     start = int(times[dated].min()) if dated.any() else last
     before = max(0.0, (last - step - start) / step)
-    count = np.bincount(codes, minlength=size)
+    many = _many(failures)
+    count = _sums(codes, many, size)
     lately = dated & (times > last - step) & (times <= last)
-    recent = np.bincount(codes[lately], minlength=size)
-    earlier = np.bincount(codes[dated & (times <= last - step)], minlength=size)
+    recent = _sums(codes[lately], many[lately], size)
+    before_that = dated & (times <= last - step)
+    earlier = _sums(codes[before_that], many[before_that], size)
     usual = earlier / before if before > 0 else np.full(size, np.nan)
     first = np.full(size, np.iinfo(np.int64).max)
     np.minimum.at(first, codes[dated], times[dated])
     newest = np.full(size, _NAT)
     np.maximum.at(newest, codes[dated], times[dated])
     first[newest == _NAT] = _NAT
-    spent = np.bincount(codes[_exhausted(failures)], minlength=size)
+    out = _exhausted(failures)
+    spent = _sums(codes[out], many[out], size)
     table = pd.DataFrame(
         {
             "count": count,
-            "share": count / max(len(failures), 1),
+            "share": count / max(int(many.sum()), 1),
             "first_failed": _stamps(first),
             "last_failed": _stamps(newest),
             "recent": recent,
@@ -233,8 +238,9 @@ def _leading(failures, column, codes, size):  # type: ignore[no-untyped-def]
     best = np.full(size, None, dtype=object)
     share = np.full(size, np.nan)
     if column in failures.columns:
-        total = np.maximum(np.bincount(codes, minlength=size), 1)
-        for group, value, count in _pairs(failures[column], codes):
+        many = _many(failures)
+        total = np.maximum(_sums(codes, many, size), 1)
+        for group, value, count in _pairs(failures[column], codes, many):
             if best[group] is None:
                 best[group], share[group] = value, count / total[group]
     return best, share
@@ -243,7 +249,7 @@ def _leading(failures, column, codes, size):  # type: ignore[no-untyped-def]
 def _names(failures, column, codes, size, most=2):  # type: ignore[no-untyped-def]
     """The values of a column in each group as one text, most frequent first: `emails, memos (+2)`."""
     found: list[list[str]] = [[] for _ in range(size)]
-    for group, value, _ in _pairs(failures[column], codes):
+    for group, value, _ in _pairs(failures[column], codes, _many(failures)):
         found[group].append(value)
     texts = [
         ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "")
@@ -252,12 +258,13 @@ def _names(failures, column, codes, size, most=2):  # type: ignore[no-untyped-de
     return pd.Series([text or None for text in texts], dtype="str")
 
 
-def _pairs(column, codes):  # type: ignore[no-untyped-def]
+def _pairs(column, codes, many):  # type: ignore[no-untyped-def]
     """(group, value, count), the most frequent value of a group first; missing values left out."""
     values, distinct = pd.factorize(column, use_na_sentinel=True)
     there = values >= 0
     wide = max(len(distinct), 1)
-    pairs, sizes = np.unique(codes[there] * wide + values[there], return_counts=True)
+    places, pairs = pd.factorize(codes[there] * wide + values[there])
+    sizes = _sums(places, many[there], len(pairs))
     order = np.lexsort((pairs % wide, -sizes, pairs // wide))
     names = [str(value) for value in distinct]
     for pair, size in zip(pairs[order], sizes[order], strict=True):
@@ -284,11 +291,11 @@ def _taken(failures, column, places):  # type: ignore[no-untyped-def]
     return pd.Series(values, dtype="str").where(places >= 0)
 
 
-def _top(column: pd.Series, top: int) -> tuple[np.ndarray, list[str]]:
+def _top(column: pd.Series, top: int, many: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Each row's place among the most frequent values, and those values; the rest are `other`."""
     codes, distinct = pd.factorize(column, use_na_sentinel=True)
     names = [str(value) for value in distinct]
-    sizes = np.bincount(codes + 1, minlength=len(names) + 1)
+    sizes = _sums(codes + 1, many, len(names) + 1)
     order = sorted(range(len(names)), key=lambda place: (-sizes[place + 1], names[place]))
     if column.name == "failure_class":
         classes = [str(word) for word in FailureClass]
@@ -311,6 +318,18 @@ def _ordered(table: pd.DataFrame, ties: list[str]) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     table.attrs = attrs
     return table
+
+
+def _many(failures: pd.DataFrame) -> np.ndarray:
+    """How many failures each row stands for."""
+    if "count" in failures.columns:
+        return failures["count"].to_numpy(np.int64)
+    return np.ones(len(failures), np.int64)
+
+
+def _sums(codes: np.ndarray, many: np.ndarray, size: int) -> np.ndarray:
+    """How many failures there are of each code."""
+    return np.bincount(codes, weights=many, minlength=size).astype(np.int64)
 
 
 def _times(failures: pd.DataFrame) -> np.ndarray:

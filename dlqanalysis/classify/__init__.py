@@ -238,12 +238,11 @@ def coverage(failures: pd.DataFrame) -> pd.DataFrame:
     Rule is empty where none matched. Shares are parts of 1, and add up to it.
     """
     _need(failures)
-    table = (
-        failures.groupby(["failure_class", "rule"], observed=True)
-        .size()
-        .reset_index(name="failures")
-    )
-    table["share"] = table["failures"] / max(1, len(failures))
+    keys = failures[["failure_class", "rule"]]
+    many = failures["count"] if "count" in failures.columns else 1  # of a row of dlq.summary
+    table = keys.assign(failures=many).groupby(["failure_class", "rule"], observed=True)
+    table = table["failures"].sum().reset_index()
+    table["share"] = table["failures"] / max(1, int(table["failures"].sum()))
     return table.sort_values(
         ["failure_class", "failures", "rule"], ascending=[True, False, True], ignore_index=True
     )
