@@ -154,6 +154,14 @@ class Bull:
         """How often each job was begun."""
         return Counter(one["ran"] for one in self.peer.ran)
 
+    def record(self) -> str:
+        """A list for `work(record=...)`: every job that is begun, kept in Redis, whoever is killed."""
+        return f"{self.prefix}:ran"
+
+    def recorded(self) -> Counter[str]:
+        """How often each job was begun, by that list."""
+        return Counter(one.decode() for one in self.redis.lrange(self.record(), 0, -1))
+
     def hashes(self, *ids: str, queue: str = "default") -> list[dict[bytes, bytes]]:
         return [self.redis.hgetall(self.key(one, queue)) for one in ids]
 

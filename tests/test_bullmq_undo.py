@@ -279,8 +279,7 @@ def test_scripts_say_what_the_hand_computes(bull6):
     assert bull6.redis.eval(script, 6, *keys, "", "", "", "", "").decode() == look.seal(have)
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_whatever_two_operators_do_no_job_is_lost_or_run_unasked(bull, seed):
+def test_whatever_two_operators_do_no_job_is_lost_or_run_unasked(bull):
     """Random plans against live workers: sent replays less those taken back are runs, and who still waits."""
     opts = [{}, {"priority": 2}, {"lifo": True}, {"attempts": 2}]
     jobs = [{"data": {"n": n, "again": n % 3 == 0}, "opts": opts[n % 4]} for n in range(24)]
@@ -290,7 +289,7 @@ def test_whatever_two_operators_do_no_job_is_lost_or_run_unasked(bull, seed):
     lock, states = threading.Lock(), set()
 
     def operate(number):
-        chance = random.Random(f"{seed} {number}")
+        chance = random.Random(number)
         with connect_hand(bull.url) as hand:
             known = {}
             for step in range(14):

@@ -3,6 +3,7 @@
 // worker begins. Ends with its input.
 'use strict';
 const readline = require('node:readline');
+const Redis = require('ioredis');
 
 const libraries = { 5: require('bullmq5'), 6: require('bullmq6') };
 const open = [];
@@ -30,9 +31,12 @@ const fail = {
   odd: () => { throw new Error('Ünï ☃ \u0000 \ud800 "quoted"\nsecond line'); },
 };
 
+// record: a list in Redis that gets the id of each job that is begun, before anything else
 // mode: "fail" throws what data.fail says; "ok" never; "again" throws where data.again is set; "hold" ends with release
-async function work(library, { url, prefix, queue, mode, name, concurrency = 4, slow = 0 }) {
+async function work(library, { url, prefix, queue, mode, name, record, concurrency = 4, slow = 0 }) {
+  const records = record && new Redis(connection(url));
   const process_ = async (job) => {
+    if (record) await records.rpush(record, job.id);
     say({ ran: job.id, queue, name: job.name, data: job.data ?? null, made: job.attemptsMade, priority: job.priority, mode });
     if (slow) await sleep(slow);
     if (mode === 'hold') await new Promise((done) => held.push(done));
@@ -45,7 +49,7 @@ async function work(library, { url, prefix, queue, mode, name, concurrency = 4, 
   });
   worker.on('error', (error) => say({ trouble: String(error) }));
   await worker.waitUntilReady();
-  open.push(worker);
+  open.push({ close: async () => { await worker.close(); if (record) records.disconnect(); } });
 }
 
 async function withQueue(library, { url, prefix, queue }, use) {
