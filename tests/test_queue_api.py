@@ -13,7 +13,7 @@ from dlqanalysis.sources.queue_api import open_hand, open_monitor
 from dlqanalysis.sources.queue_api.rates import rates
 from tests.small_server import SmallServer
 
-KEY = "visapi_k-7f3e"
+KEY = "jobs_k-7f3e"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"
 
 
