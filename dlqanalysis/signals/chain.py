@@ -37,6 +37,8 @@ _SUFFIX = (
     r"(?:Error|Exception|Timeout|TimedOut|Failure|Fault|Violation|NotFound|DoesNotExist|Exhausted|Unavailable"
     r"|Refused|Disconnected|Exceeded|Limited|Invalid|Failed|Lost|Denied|Detected|Expired|Shutdown|Canceled|Cancelled)"
 )
+_IDENTIFIER = re2.compile(r"^[A-Za-z]+(?:[_.-][A-Za-z]+)+$|^[A-Z][a-z]+(?:[A-Z][a-z]+)+$")
+
 # A class that a text names: by its suffix, or because the text says that what follows is a cause.
 _TYPED = re2.compile(
     rf"\b({_NAME}[A-Z]\w*{_SUFFIX})\b"
@@ -60,6 +62,8 @@ def chains(exception_type: str, message: str, traceback: str) -> tuple[Chain, Ch
     own, context = _exceptions(cap(traceback, _TRACE_HEAD, _TRACE_TAIL)) if traceback else ("", "")
     own, context = clean(own), clean(context)
     text = said if not own or own in said else f"{said}\n{own}"
+    if _IDENTIFIER.search(said):  # a code instead of a sentence: its words are what it says
+        text += f"\n{re.sub('[_.-]+|(?<=[a-z])(?=[A-Z])', ' ', said)}"
     types = [dotted(exception_type)] if exception_type else []
     types += [name for name in named(text) if name not in types]
     chain = Chain(tuple(types), text)
