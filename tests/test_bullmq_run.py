@@ -21,7 +21,7 @@ from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Outcome, State
 from dlqanalysis.sources import connect, connect_hand
 from dlqanalysis.sources.bullmq import raw
-from tests.bull import bull, bull5, bull6, content, peer, wait_for
+from tests.bull import bull, bull5, bull6, peer, wait_for
 from tests.test_bullmq import QUICK, items, loaded, queue_item, sent, set_queue
 
 __all__ = ["bull", "bull5", "bull6", "peer"]  # fixtures
@@ -253,78 +253,6 @@ def test_answers_that_stay_lost_are_uncertain_and_the_ledger_settles_them(bull6)
     assert [r.state for r in other] == [State.SKIPPED, State.NOT_REACHED]
     assert [r.state for r in again] == [State.SENT, State.SENT]
     assert bull6.redis.llen(bull6.key("wait")) == 2
-
-
-def test_quarantine_takes_a_job_away_and_brings_it_back_whole(bull):
-    one, two = bull.fail({"data": {"n": 1}}, {"data": {"n": 2}})
-    bull.redis.rpush(bull.key(f"{one}:logs"), "attempt 1", b"\xff")
-    failures = loaded(bull)
-    mine = failures[failures["task_id"] == f"default:{one}"]
-    before = content(bull.redis, bull.key(f"{one}*"))
-    [receipt] = sent(bull, mine, action="quarantine").values()
-    assert receipt.state == State.SENT
-    assert bull.failed() == [two]
-    assert not bull.redis.keys(f"{bull.prefix}:default:{one}*")
-    assert bull.ask("states", ids=[one]) == ["gone"]
-    with connect_hand(bull.url) as hand:
-        [verdict] = hand.outcomes({mine["failure_id"].iloc[0]: ""}, datetime.now(UTC))
-        assert (verdict.outcome, verdict.detail) == (Outcome.SUCCEEDED, "it is in quarantine")
-        [theirs] = hand.send("restore", items(mine, undoes="run-0"), "run-2")
-        assert (theirs.state, theirs.detail.partition(" at ")[0]) == (
-            State.SKIPPED, "run run-1 did something else with it (quarantine",
-        )  # fmt: skip
-        [back] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
-        [again] = hand.send("restore", items(mine, undoes="run-1"), "run-3")
-        [same] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
-        assert [r.state for r in hand.settle(items(mine), "run-2")] == [State.SENT]
-        assert [r.state for r in hand.settle(items(mine), "run-1")] == [State.SKIPPED]
-    assert (back.state, again.state, same.state) == (State.SENT, State.SKIPPED, State.SENT)
-    assert again.detail == "it is not in quarantine"
-    assert content(bull.redis, bull.key(f"{one}*")) == before and len(before) == 2
-    assert not bull.redis.keys(f"dlqanalysis:{bull.prefix}:*quarantine*")
-    assert loaded(bull)["failure_id"].tolist() == failures["failure_id"].tolist()
-    assert {r.state for r in sent(bull, run_id="run-4").values()} == {State.SENT}
-    bull.work()
-    wait_for(lambda: bull.runs() == Counter([one, two]))
-
-
-@pytest.mark.parametrize("action", ["archive", "purge"])
-def test_what_is_removed_is_whole_in_the_snapshot(bull6, action):
-    one, two = bull6.fail({"data": {"n": 1}}, {"opts": {"deduplication": {"id": "d-1"}}})
-    bull6.redis.rpush(bull6.key(f"{one}:logs"), "attempt 1")
-    bull6.redis.set(bull6.key("de:d-1"), two)
-    before = bull6.hashes(one, two)
-    logs = bull6.redis.dump(bull6.key(f"{one}:logs"))
-    failures = loaded(bull6)
-    with connect_hand(bull6.url) as hand:
-        kept = hand.snapshot(list(failures["failure_id"])).set_index("job")
-    assert {r.state for r in sent(bull6, failures, action=action).values()} == {State.SENT}
-    assert bull6.failed() == []
-    left = {key.decode() for key in bull6.redis.keys(f"{bull6.prefix}:*")}
-    gone = {bull6.key(name) for name in (one, two, f"{one}:logs", "de:d-1")}
-    assert not gone & left
-    assert [raw.decode(kept.loc[name, "raw"]) for name in (one, two)] == before
-    beside = raw.decode(kept.loc[one, "beside"])
-    assert beside == {b"logs": logs}
-    name = bull6.key(f"{one}:logs")
-    bull6.redis.restore(name, 0, beside[b"logs"])
-    assert bull6.redis.lrange(name, 0, -1) == [b"attempt 1"]
-    again = sent(bull6, failures, action=action, run_id="run-2")
-    assert {r.state for r in again.values()} == {State.SKIPPED}
-
-
-def test_a_dangling_id_can_be_purged_and_a_corrupt_job_quarantined(bull6):
-    gone, corrupt, good = bull6.fail({}, {}, {})
-    bull6.redis.delete(bull6.key(gone))
-    bull6.redis.hset(bull6.key(corrupt), "data", b'{"\xff')
-    failures = loaded(bull6)
-    by_id = {one: failures[failures["task_id"] == f"default:{one}"] for one in (gone, corrupt)}
-    [purged] = sent(bull6, by_id[gone], action="purge").values()
-    [aside] = sent(bull6, by_id[corrupt], action="quarantine").values()
-    assert (purged.state, aside.state) == (State.SENT, State.SENT), (purged, aside)
-    assert bull6.failed() == [good]
-    with pytest.raises(RunError, match="purge, pause, unpause, not drain"):
-        sent(bull6, action="drain")
 
 
 def test_a_queue_rests_while_jobs_go_back(bull):
