@@ -53,7 +53,7 @@ def test_replayed_tasks_run_and_their_chain_goes_on(amqp_url, queue_name, tmp_pa
         worker(made.work)
         made.until(made.dlq, 12, seconds=40)
         failures = dlq.load(open_source(url_of(amqp_url, made.dlq)), since="1h")
-        assert (failures["exception_message"] == "dead-lettered: rejected").all()
+        assert (failures["exception_message"] == "dead-lettered: its consumer gave it up").all()
         chosen = failures[failures["args"].str.strip("[]").astype(int) % 2 == 0]
         (tmp_path / "go").touch()
         plan = make_plan(chosen, reason="it answers again", classes=("unknown",), ungraded=None)

@@ -42,7 +42,7 @@ def test_a_row_and_its_dead_letter_share_the_task_id_and_say_the_same(amqp_shop)
         assert json.loads(text) == json.loads(other)
         assert text != other  # jsonb sorts keys and writes ü: content hashes are never equal
     assert (
-        both["exception_message_dead"] == "dead-lettered: rejected"
+        both["exception_message_dead"] == "dead-lettered: its consumer gave it up"
     ).all()  # only the row says why
     assert both["exception_type_dead"].isna().all() and both["exception_type_row"].notna().all()
     assert not set(both["failure_id_row"]) & set(both["failure_id_dead"])

@@ -44,6 +44,20 @@ def members(text: str) -> dict[str, str]:
     return found
 
 
+def arguments(text: str) -> dict[str, str]:
+    """What a repair of a task says, name -> text: an object of `args` and `kwargs` says both, any other object is
+    the kwargs, a list the args; ValueError for anything else.
+
+    >>> arguments('{"to": "x"}'), arguments('{"args": [1]}')
+    ({'kwargs': '{"to": "x"}'}, {'args': '[1]'})
+    """
+    if text.lstrip()[:1] == "[":
+        elements(text)
+        return {"args": text}
+    found = members(text)
+    return found if found and found.keys() <= {"args", "kwargs"} else {"kwargs": text}
+
+
 def value(text: str | None) -> Any:
     """What a part says, or None for no part."""
     return None if text is None else json.loads(text)

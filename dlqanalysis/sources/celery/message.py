@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from socket import gethostname
 from typing import Any
 
-from dlqanalysis.sources._json_text import elements, members
+from dlqanalysis.sources._json_text import arguments, elements
 
 _NAMESPACE = uuid.UUID("6f1c9b52-6a0e-4c61-9a44-0d5b0b6f7b1e")
 _JSON = "application/json"
@@ -56,7 +56,7 @@ def build(
     payload: bytes | None = None,
 ) -> Message:
     """The message of one row. `extra` holds what the table knows beyond it: headers, priority, body, ...;
-    `payload` is what goes instead of the row's own: `{"args": [...], "kwargs": {...}}`, or one of them."""
+    `payload` is what goes instead of the row's own: `{"args": [...], "kwargs": {...}}`, one of them, kwargs alone or args alone."""
     if not task_name:
         raise NotReplayable("the row names no task")
     if not queue:
@@ -112,13 +112,11 @@ def _repaired(
 ) -> tuple[str | None, str | None]:
     """Args and kwargs as texts, from a repair; what it leaves out stays the row's own."""
     try:
-        found = members(payload.decode())
+        found = arguments(payload.decode())
     except ValueError:
         raise NotReplayable(
             'the repair is no JSON object such as {"args": [], "kwargs": {}}'
         ) from None
-    if not found or not found.keys() <= {"args", "kwargs"}:
-        raise NotReplayable("the repair holds other names than args and kwargs")
     return found.get("args", args), found.get("kwargs", kwargs)
 
 

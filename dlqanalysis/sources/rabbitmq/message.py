@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dlqanalysis.model import Item
-from dlqanalysis.sources._json_text import elements, members
+from dlqanalysis.sources._json_text import arguments, elements
 from dlqanalysis.sources.rabbitmq.held import ASIDE_FROM, ASIDE_ID, ASIDE_RUN, VOLATILE, Message
 from dlqanalysis.sources.rabbitmq.properties import Properties
 from dlqanalysis.sources.rabbitmq.rows import payload
@@ -63,18 +63,17 @@ class Unfit(Exception):
 
 
 def repaired(message: Message, body: bytes, properties: Properties) -> tuple[bytes, Properties]:
-    """Body and properties that go instead: `body` whole, or for a task `{"args": [...], "kwargs": {...}}`, which
-    takes the message's own chain and callbacks along. One that a worker would die of is unfit."""
+    """Body and properties that go instead: `body` whole, or for a task `{"args": [...], "kwargs": {...}}` or its
+    kwargs, which takes the message's own chain and callbacks along. One that a worker would die of is unfit."""
     found = payload(message)
     try:
-        asked = members(body.decode()) if found.kind == "task" else {}
+        named = found.kind == "task" and body.lstrip()[:1] == b"{"
+        asked = arguments(body.decode()) if named else {}
     except ValueError:
-        asked = {}
+        raise Unfit("the repair cannot be read as JSON") from None
     if asked:
-        if not asked.keys() <= {"args", "kwargs"} or found.state != "complete":
-            raise Unfit(
-                "the repair holds more than args and kwargs, or the message's own body cannot be read"
-            )
+        if found.state != "complete":
+            raise Unfit("its own body cannot be read: repair it with a whole body")
         args, kwargs, embed = _own(message)
         parts = asked.get("args", args), asked.get("kwargs", kwargs), embed
         body = f"[{', '.join(parts)}]".encode()

@@ -17,6 +17,8 @@ from dlqanalysis.sources.rabbitmq.held import Message
 #: queues that Celery's native delayed delivery routes through: passing them is no failure
 _DELAYED = re.compile(r"celery_delayed_\d+")
 _NEVER_RAN = ("expired", "maxlen")
+#: the broker's word for what a consumer did with a message; rules would take "rejected" for a verdict on data
+_DIED = {"rejected": "dead-lettered: its consumer gave it up"}
 _MOST = 64 * 1024 * 1024  #: bytes that a compressed body may grow to
 _IDEMPOTENCY = ("idempotency_key", "x-idempotency-key", "Idempotency-Key")
 _JSON = ("application/json", "text/json")
@@ -159,7 +161,7 @@ def record(message: Message, ttl: timedelta | None = None) -> dict[str, Any]:
         "args": found.args,
         "kwargs": found.kwargs,
         "payload_state": found.state,
-        "exception_message": f"dead-lettered: {died}" if died else None,
+        "exception_message": _DIED.get(died, f"dead-lettered: {died}") if died else None,
         "retries": found.retries,
         "enqueued_at": sent_at,
         "first_failed_at": min(times, default=None),
