@@ -60,7 +60,48 @@ def run(**numbers):
     return SimpleNamespace(summary=pd.DataFrame([numbers]))
 
 
+def began(frame):
+    """An onset for each group, at its first failure; every other one goes on."""
+    rows = frame.groupby("fingerprint", sort=False)["failed_at"].agg(["min", "max", "size"])
+    table = pd.DataFrame(
+        {"fingerprint": rows.index, "onset": rows["min"].to_numpy(), "until": rows["max"].to_numpy(),
+         "count": rows["size"].to_numpy()}
+    )  # fmt: skip
+    for name in ("onset", "until"):
+        table[name] = pd.to_datetime(table[name], utc=True)
+    table.loc[::2, "until"] = pd.NaT
+    return table
+
+
+def changed(frame):
+    """A deploy at each end, named as hostilely as the tasks are."""
+    name = str(frame["task_name"].iloc[0]) if len(frame) else "x"
+    rows = [{"at": at, "service": name, "version": "1", "kind": "deploy", "text": ""}
+            for at in frame["failed_at"].agg(["min", "max"]).dropna()]  # fmt: skip
+    return pd.DataFrame(rows, columns=["at", "service", "version", "kind", "text"])
+
+
+def executed(frame):
+    """The failures as items of a run: most succeeded."""
+    outcome = np.where(np.arange(len(frame)) % 5 == 0, "failed_again", "succeeded")
+    at = frame["failed_at"]
+    return SimpleNamespace(items=frame[["task_name"]].assign(
+        state="sent", at=at, outcome=outcome, outcome_at=at + pd.Timedelta("3s")))  # fmt: skip
+
+
+def found(frame):
+    words = ["critical", "warning", "ok"] * (len(frame) // 3)
+    return pd.DataFrame({"severity": words, "name": "n", "text": "t"}, dtype="str")
+
+
 FIGURES = {
+    "marked": lambda frame: charts.marked(
+        charts.timeline(frame, "1d"), changed(frame), began(frame)
+    ),
+    "episodes": lambda frame: charts.episodes(began(frame), frame),
+    "sparklines": lambda frame: charts.sparklines(frame, patterns.groups(frame)),
+    "recovery": lambda frame: charts.recovery(executed(frame)),
+    "severities": lambda frame: charts.severities(found(frame)),
     "timeline": charts.timeline,
     "timeline by queue": lambda frame: charts.timeline(frame, "1d", by="queue"),
     "by task": charts.by,
@@ -237,3 +278,34 @@ def test_classes_stay_apart_in_grey_and_without_colour():
     shades = sorted(grey(colour) for colour in charts.COLOURS.values())
     assert min(high - low for low, high in pairwise(shades)) > 0.1
     assert len(set(charts.SHAPES.values())) == len(charts.SHAPES)
+
+
+def test_marks_are_numbered_in_order_and_named_below():
+    frame = failures()
+    figure = charts.marked(charts.timeline(frame, "1d"), changed(frame), began(frame))
+    texts = [one.text.strip() for one in figure.layout.annotations]
+    assert "D1" in texts and "D2" in texts and any(text.startswith("▲1") for text in texts)
+    assert any(text.startswith("changes: D1 task0 1") for text in texts)
+    assert len(figure.layout.shapes) == 2 and "Changes: D1" in figure.layout.meta["alt"]
+    alone = charts.marked(charts.timeline(frame, "1d"))
+    assert not alone.layout.annotations
+
+
+def test_episodes_that_go_on_end_at_the_newest_failure():
+    frame = failures()
+    figure = charts.episodes(began(frame), frame)
+    newest = frame["failed_at"].max().tz_localize(None)
+    assert pd.Timestamp(figure.data[0].x[1]) == newest
+    assert figure.data[0].marker.symbol[1] == "triangle-right"
+    assert figure.data[1].marker.symbol[1] == "line-ns"
+    assert (
+        "7 episodes" in figure.layout.title.text and "4 still going on" in figure.layout.title.text
+    )
+    with pytest.raises(SchemaError, match=r"dlq\.onsets"):
+        charts.episodes(frame)
+
+
+def test_recovery_adds_up():
+    figure = charts.recovery(executed(failures()))
+    ends = {trace.name: trace.y[-1] for trace in figure.data}
+    assert ends == {"sent": 60, "succeeded": 48, "failed again": 12}

@@ -25,6 +25,7 @@ from dlqanalysis.charts.parts import (
     totals,
 )
 from dlqanalysis.charts.standing import depths, expiry
+from dlqanalysis.charts.stories import episodes, marked, recovery, severities, sparklines
 from dlqanalysis.errors import SchemaError
 
 __all__ = [
@@ -33,13 +34,18 @@ __all__ = [
     "SHAPES",
     "by",
     "depths",
+    "episodes",
     "expiry",
     "funnel",
     "heatmap",
     "label",
+    "marked",
     "matrix",
     "no_share_button",
     "pareto",
+    "recovery",
+    "severities",
+    "sparklines",
     "timeline",
 ]
 

@@ -339,6 +339,7 @@ class Journal:
             facts = told.setdefault((entry["run_id"], entry["failure_id"]), {})
             if entry["event"] == "outcome":
                 facts.update(outcome=detail["outcome"], outcome_detail=detail.get("detail", ""))
+                facts["outcome_at"] = entry["at"]
                 facts["came_back_as"] = detail.get("fingerprint", "")
             elif entry["event"] in STATES and facts.get("state") != State.SENT:
                 # what was sent stays sent, whatever a second process of the same run found later
@@ -346,13 +347,14 @@ class Journal:
                 facts["sent_id"] = detail.get("sent_id") or facts.get("sent_id", "")
                 facts["detail"] = detail.get("detail", "")
         nothing = {"state": str(State.NOT_REACHED), "sent_id": "", "detail": "", "at": None}
-        nothing |= {"outcome": None, "outcome_detail": "", "came_back_as": ""}
+        nothing |= {"outcome": None, "outcome_detail": "", "came_back_as": "", "outcome_at": None}
         full = [
             {**row, **nothing, **told.get((row["run_id"], row["failure_id"]), {})} for row in rows
         ]
         names = ["source", "action", *(c.name for c in ITEMS.columns), *nothing]
         frame = pd.DataFrame(full, columns=names)
-        frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
+        for name in ("at", "outcome_at"):
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
         return frame
 
     def events(self, run_id: str) -> pd.DataFrame:
