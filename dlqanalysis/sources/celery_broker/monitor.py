@@ -67,6 +67,10 @@ class CeleryMonitor:
         if twice:
             text = f"{_told_twice(twice)} Their work may be done twice."
             found.append(Finding(name="held twice", severity="warning", text=text))
+        if again := rows.delivered_again(answers):
+            found.append(
+                Finding(name="given out again", severity="warning", text=_told_again(again))
+            )
         return found
 
     def close(self) -> None:
@@ -108,6 +112,8 @@ class CeleryMonitor:
         notes = [] if answers["active_queues"] else [self._silence()]
         if twice:
             notes.append(_told_twice(twice))
+        if again := rows.delivered_again(answers):
+            notes.append(_told_again(again))
         flagged = {str(one) for told in answers["revoked"].values() for one in told or ()}
         gone = int((frame["task_id"].isin(flagged) & (frame["status"] != "active")).sum())
         if gone:
@@ -145,6 +151,14 @@ class CeleryMonitor:
             " without remote control and busy ones of the solo pool keep silent. Look at their processes and"
             " logs, or ask with a longer ?timeout=."
         )
+
+
+def _told_again(again: list[str]) -> str:
+    shown = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")
+    return (
+        f"{len(again):,} tasks that workers hold were given out before ({shown}): a worker died or gave them back."
+        " If they stay, they are in a loop: look at their time limit and memory, and take them out."
+    )
 
 
 def _told_twice(twice: list[str]) -> str:

@@ -81,6 +81,18 @@ def running(answers: Answers, source: str) -> tuple[list[dict[str, Any]], list[s
     return list(found.values()), twice
 
 
+def delivered_again(answers: Answers) -> list[str]:
+    """Ids of held tasks that the broker has given out before: each time their work may have been done."""
+    found = set()
+    for status in HELD:
+        for tasks in answers[status].values():
+            for told in tasks if isinstance(tasks, list) else []:
+                request = told.get("request") or {} if status == "scheduled" else told
+                if (request.get("delivery_info") or {}).get("redelivered"):
+                    found.add(str(request.get("id")))
+    return sorted(found)
+
+
 def _record(
     told: Mapping[str, Any],
     status: str,
