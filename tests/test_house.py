@@ -23,7 +23,7 @@ FLOORS = (
     {"contrast", "frame", "known", "readings", "queries", "journal", "rules"},
     {"archive"},
     {"sources", "joined", "classify", "patterns", "onsets", "lives", "duplicates", "workload", "notify", "repair"},
-    {"plan", "run", "evidence", "changes", "retries", "health", "charts", "headline", "operations", "preflight"},
+    {"plan", "run", "evidence", "changes", "retries", "dossier", "health", "charts", "headline", "operations", "preflight", "summary"},
     {"replay", "alert_rules"},
     {"report"},
     {"demo", "extension"},

@@ -144,20 +144,7 @@ def load(
     for name in asked:
         if name not in COLUMNS:
             raise SchemaError(f"'{name}' is no column of the frame. {did_you_mean(name, COLUMNS)}")
-    selection = Selection(
-        since=moment(since),
-        until=moment(until),
-        queue=words(queue),
-        task=words(task),
-        exception=words(exception),
-        status=words(status),
-        limit=_limit(limit),
-    )
-    if selection.since and selection.until and selection.since >= selection.until:
-        raise SettingsError(
-            f"since ({selection.since:%Y-%m-%d %H:%M}Z) is not before until"
-            f" ({selection.until:%Y-%m-%d %H:%M}Z). Nothing lies between: swap or widen them."
-        )
+    selection = selected(since, until, queue, task, exception, status, limit)
     read = source.read(selection, asked)
     notes, truncated = list(read.notes), read.truncated
     table = in_order(read.table)
@@ -180,6 +167,33 @@ def load(
         "tracebacks": tracebacks,
     }
     return failures
+
+
+def selected(
+    since: Any = None,
+    until: Any = None,
+    queue: Any = None,
+    task: Any = None,
+    exception: Any = None,
+    status: Any = "failed",
+    limit: int | None = None,
+) -> Selection:
+    """What load was asked for, checked; relative times resolved now."""
+    selection = Selection(
+        since=moment(since),
+        until=moment(until),
+        queue=words(queue),
+        task=words(task),
+        exception=words(exception),
+        status=words(status),
+        limit=_limit(limit),
+    )
+    if selection.since and selection.until and selection.since >= selection.until:
+        raise SettingsError(
+            f"since ({selection.since:%Y-%m-%d %H:%M}Z) is not before until"
+            f" ({selection.until:%Y-%m-%d %H:%M}Z). Nothing lies between: swap or widen them."
+        )
+    return selection
 
 
 def details(source: "Source | str | Path", rows: pd.DataFrame) -> pd.DataFrame:
@@ -237,7 +251,9 @@ def _with_representatives(source: "Source", table: pa.Table, notes: list[str]) -
     """The table with a traceback on one row of each kind."""
     from dlqanalysis.sources._representatives import MOST, representatives
 
-    if "exception_message" in table.column_names:  # as the frame will have it: classify knows it again
+    if (
+        "exception_message" in table.column_names
+    ):  # as the frame will have it: classify knows it again
         at = table.column_names.index("exception_message")
         wide = table["exception_message"].cast(pa.large_string())
         table = table.set_column(at, "exception_message", wide)

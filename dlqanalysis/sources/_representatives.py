@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 
 from dlqanalysis.fingerprint import template_codes
 
-
 Codes = npt.NDArray[np.int64]
 MOST = 20_000  #: representatives fetched at most, of the largest groups first
 

@@ -75,6 +75,33 @@ class CeleryTable:
 
         Without the traceback comes `traceback_bytes`, its length: enough to choose representatives by.
         """
+        table = self.table
+        notes = list(table.notes)
+        statement, settings = self._asked(selection, columns, notes)
+        rows = self._fetch(statement, settings, notes)
+        _refuse_ambiguous(rows, table)
+        truncated = bool(selection.limit) and rows.num_rows > selection.limit
+        if truncated:
+            rows = rows.slice(0, selection.limit)  # streamed in the statement's order
+            notes.append(
+                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+            )
+        self._note_undated(table, selection, notes)
+        return Read(self._framed(rows, table), truncated, tuple(notes))
+
+    def parts(self, selection: Selection, notes: list[str]) -> Iterator[pa.Table]:
+        """The same rows some ten thousand at a time, for what need not hold them all; notes are added as they arise."""
+        table = self.table
+        notes += table.notes
+        statement, settings = self._asked(selection, (), notes)
+        for rows in self._coming(statement, settings, notes):
+            yield self._framed(rows, table)
+        self._note_undated(table, selection, notes)
+
+    def _asked(
+        self, selection: Selection, columns: Sequence[str], notes: list[str]
+    ) -> tuple["sa.Select", dict[str, str]]:
+        """The statement for a selection, and the settings that carry its values."""
         import sqlalchemy as sa
 
         table = self.table
@@ -88,7 +115,6 @@ class CeleryTable:
         lossy = table.everything.get("args_lossy")
         if lossy and lossy.type == "bool":
             statement = statement.add_columns(table.clause.c.args_lossy)
-        notes = list(table.notes)
         conditions, settings = _conditions(table, selection, notes)
         statement = statement.where(*conditions)
         if selection.limit:
@@ -97,16 +123,7 @@ class CeleryTable:
                 table.clause.c[table.columns["failed_at"].name].desc().nulls_last(),
                 table.clause.c[table.columns["failure_id"].name].desc(),
             ).limit(sa.cast(sa.func.current_setting("dlq.limit"), sa.BigInteger))
-        rows = self._fetch(statement, settings, notes)
-        _refuse_ambiguous(rows, table)
-        truncated = bool(selection.limit) and rows.num_rows > selection.limit
-        if truncated:
-            rows = rows.slice(0, selection.limit)  # streamed in the statement's order
-            notes.append(
-                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
-            )
-        self._note_undated(table, selection, notes)
-        return Read(self._framed(rows, table), truncated, tuple(notes))
+        return statement, settings
 
     def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """`failure_id` and the columns asked for, of the rows that are still there."""
@@ -143,14 +160,25 @@ class CeleryTable:
     def _fetch(
         self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]
     ) -> pa.Table:
-        """The statement's rows as Arrow, by ADBC, else by SQLAlchemy."""
+        """The statement's rows as Arrow."""
+        return pa.concat_tables(self._coming(statement, settings, notes)).unify_dictionaries()
+
+    def _coming(
+        self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]
+    ) -> Iterator[pa.Table]:
+        """The same as they come: by ADBC, else by SQLAlchemy."""
         if self.road == "adbc" and self.address.encoding.lower() in ("utf8", "utf-8"):
+            tables = stream.by_adbc(self.address, statement, settings)
             try:
-                return stream.by_adbc(self.address, statement, settings)
+                first = next(tables)
             except stream.NoRoad as no:
                 notes.append(f"Read through SQLAlchemy, which is slower: {no}")
+            else:
+                yield first
+                yield from tables
+                return
         with self.session() as connection:
-            return stream.by_sqlalchemy(connection, statement, settings)
+            yield from stream.by_sqlalchemy(connection, statement, settings)
 
     def _note_undated(self, table: Table, selection: Selection, notes: list[str]) -> None:
         """Says how many failures have no time at all and are therefore in no time range."""
@@ -163,7 +191,8 @@ class CeleryTable:
         statement = sa.select(sa.func.count().label("rows")).select_from(table.clause)
         statement = statement.where(table.clause.c[have.name].is_(None), *others)
         with self.session() as connection:
-            count = stream.by_sqlalchemy(connection, statement, settings)["rows"][0].as_py()
+            counted = pa.concat_tables(stream.by_sqlalchemy(connection, statement, settings))
+            count = counted["rows"][0].as_py()
         if count:
             notes.append(f"{count:,} more rows have no {have.name}: since=None shows them.")
 

@@ -1,6 +1,6 @@
 """Two roads from a statement to Arrow columns: ADBC (binary COPY, no object a row), and SQLAlchemy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,11 @@ class NoRoad(Exception):
     """ADBC is not there or cannot take this connection; SQLAlchemy may. Its text is for the reader."""
 
 
-def by_adbc(address: Address, statement: "sa.Select", settings: Mapping[str, str]) -> pa.Table:
-    """The statement's rows, streamed; columns of few words are encoded while the server goes on sending."""
+def by_adbc(
+    address: Address, statement: "sa.Select", settings: Mapping[str, str]
+) -> Iterator[pa.Table]:
+    """The statement's rows as they come, some ten thousand at a time, at least one table; columns of few words are
+    encoded while the server goes on sending."""
     try:
         from adbc_driver_postgresql import dbapi
     except (ImportError, OSError):
@@ -43,16 +46,19 @@ def by_adbc(address: Address, statement: "sa.Select", settings: Mapping[str, str
                 cursor.fetchall()
             cursor.execute(text_of(statement))
             reader = cursor.fetch_record_batch()
-            parts = [worker.submit(_typed, batch) for batch in reader]
-            tables = [part.result() for part in parts]
-            return pa.concat_tables(tables or [_typed(reader.schema.empty_table())])
+            before = worker.submit(_typed, reader.schema.empty_table())
+            for batch in reader:
+                coming = worker.submit(_typed, batch)
+                yield before.result()
+                before = coming
+            yield before.result()
     except (dbapi.Error, OSError, pa.ArrowException) as error:
         raise address.trouble(error) from None
 
 
 def by_sqlalchemy(
     connection: "sa.Connection", statement: "sa.Select", settings: Mapping[str, str]
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     """The same rows and types through SQLAlchemy, some thousand at a time."""
     import sqlalchemy as sa
 
@@ -63,15 +69,14 @@ def by_sqlalchemy(
         connection.execute(sa.select(*sets)).all()
     result = connection.execution_options(stream_results=True).execute(statement)
     names = list(result.keys())
-    tables = []
+    none = pa.table({name: pa.array([], _plain(name)) for name in names})
+    yield _typed(none)
     for rows in result.partitions(_ROWS):
         columns = zip(*rows, strict=True)
         arrays = [
             pa.array(column, _plain(name)) for name, column in zip(names, columns, strict=True)
         ]
-        tables.append(_typed(pa.RecordBatch.from_arrays(arrays, names)))
-    none = pa.table({name: pa.array([], _plain(name)) for name in names})
-    return pa.concat_tables(tables or [_typed(none)]).unify_dictionaries()
+        yield _typed(pa.RecordBatch.from_arrays(arrays, names))
 
 
 def text_of(statement: "sa.Select") -> str:
