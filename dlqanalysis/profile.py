@@ -12,7 +12,7 @@
 | DLQ_<NAME>_MANAGEMENT_URL | the management API of a RabbitMQ, with user and password; optional |
 | DLQ_JOURNAL_URL | the journal's database; default: the file dlq-journal.sqlite in DLQ_HOME |
 | DLQ_HOME | where journal and snapshots are kept; default: ~/.local/share/dlqanalysis |
-| DLQ_PROFILE | the profile's path |
+| DLQ_PROFILE | the profile: a path, or the name of one of the kit's own (celery, celery_ops, bullmq, redis_list, priority) |
 | DLQ_RULEBOOK | the path of rules that go before the built-in ones |
 | DLQ_GROUPS | the path of groups merged and split by hand, and of your own placeholders |
 | DLQ_QUERIES | a folder of *.sql whose named queries are added to ours |
@@ -24,10 +24,11 @@
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -59,30 +60,24 @@ class Profile:
     affected: tuple[str, ...] = ()  #: payload fields that name a customer, such as tenant_id
     thresholds: Mapping[str, Any] = field(default_factory=dict)  #: see health.THRESHOLDS
     contacts: Mapping[str, str] = field(default_factory=dict)  #: level (L1, L2, L3) -> who
+    severity: Mapping[str, Any] = field(default_factory=dict)  #: critical ... low -> when, respond
+    escalation: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: L1 ... L3 -> when, respond, contact
     preflight: Mapping[str, Any] = field(default_factory=dict)  #: name -> check, see preflight.py
-    changes: Mapping[str, Any] = field(default_factory=dict)  #: where deploys are listed, see changes.py
+    changes: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: where deploys are listed, see changes.py
     notify: tuple[str, ...] = ()  #: names of environment variables that hold apprise URLs
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Profile":
-        """The profile at `path`, else at DLQ_PROFILE, else an empty one."""
+        """The profile at `path`, else at DLQ_PROFILE, else an empty one. A bare name is one of the kit's own."""
         where = path or os.environ.get("DLQ_PROFILE")
         if not where:
             return cls()
-        text = read_text(Path(where), "profile")
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(
-                f"Profile {where} is no valid TOML: {error}. Mend that line."
-            ) from None
         known = {f.name for f in fields(cls)}
-        for name in data:
-            if name not in known:
-                raise SettingsError(
-                    f"Profile {where}: '{name}' is unknown. {did_you_mean(name, known)}"
-                )
-            _check_type(name, data[name], where)
+        data = _with_base(where, known)
         for name in _LISTS:
             if name in data:
                 data[name] = tuple(data[name])
@@ -102,6 +97,54 @@ class Profile:
 _LISTS = ("affected", "notify")
 
 
+_OWN = Path(__file__).parent / "profiles"
+_DEEPEST = 5
+
+
+def _with_base(
+    where: str | Path, known: Collection[str], beside: Path | None = None, depth: int = 0
+) -> dict[str, Any]:
+    """A profile's entries, over those of the profile that it extends: tables are joined, entry by entry."""
+    path = _profile_path(where, beside)
+    try:
+        data = tomllib.loads(read_text(path, "profile"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"Profile {path} is no valid TOML: {error}. Mend that line.") from None
+    base = data.pop("extends", None)
+    for name in data:
+        if name not in known:
+            raise SettingsError(
+                f"Profile {path}: '{name}' is unknown. {did_you_mean(name, [*known, 'extends'])}"
+            )
+        _check_type(name, data[name], path)
+    if base is None:
+        return data
+    if not isinstance(base, str) or depth >= _DEEPEST:
+        raise SettingsError(
+            f"Profile {path}: extends must name one profile that does not extend this one, such as"
+            ' extends = "bullmq".'
+        )
+    below = _with_base(base, known, path.parent, depth + 1)
+    joined = {
+        name: {**below[name], **value} if isinstance(value, dict) and name in below else value
+        for name, value in data.items()
+    }
+    return {**below, **joined}
+
+
+def _profile_path(where: str | Path, beside: Path | None) -> Path:
+    """A path (from the profile that names it), or one of the kit's own by its bare name."""
+    text = str(where)
+    if re.fullmatch(r"[A-Za-z0-9_-]+", text) and not Path(text).exists():
+        if (own := _OWN / f"{text}.toml").is_file():
+            return own
+        names = sorted(path.stem for path in _OWN.glob("*.toml"))
+        raise SettingsError(
+            f"There is no profile at {text}, and none of ours has that name. {did_you_mean(text, names)}"
+        )
+    return beside / where if beside else Path(where)
+
+
 def _check_type(name: str, value: Any, where: str | Path) -> None:
     """Refuses an entry of another form than the profile has: text for a list, numbers for names."""
     if name == "name":
@@ -111,7 +154,7 @@ def _check_type(name: str, value: Any, where: str | Path) -> None:
         form = f'a list of texts: {name} = ["..."]'
     else:
         good = isinstance(value, dict)
-        free = name in ("thresholds", "preflight", "changes")
+        free = name in ("thresholds", "preflight", "changes", "severity", "escalation")
         if not free:
             good = good and all(isinstance(item, str) for item in value.values())
         form = f"a table, [{name}], with a line an entry" + (

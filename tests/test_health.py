@@ -100,6 +100,43 @@ def test_a_task_that_always_fails():
         found(empty(), "always_fails", executions=runs.drop(columns="successes"))
 
 
+def test_a_share_of_failed_executions():
+    runs = pd.DataFrame({"task_name": ["a", "b"], "successes": [80, 10], "failures": [5, 5]})
+    assert found(empty(), "failure_rate", executions=runs).severity == "ok"
+    told = found(empty(), "failure_rate", executions=runs, failure_rate=0.05)
+    assert (
+        told.severity == "warning" and told.text == "10.0% of 100 executions failed, more than 5%."
+    )
+    few = found(empty(), "failure_rate", executions=runs.head(0))
+    assert few.severity == "ok" and "too few" in few.text
+
+
+def test_growing_needs_an_earlier_check_or_a_steady_stream():
+    def told(frame, earlier=None):
+        checked = health.check(frame, Profile(), NOW, earlier=earlier)
+        return next(f for f in checked if f.name == "growing")
+
+    def seen(count, **ago):
+        return health.samples([{"at": NOW - timedelta(**ago), "failures": count}])
+
+    four = failures((4, {"hours": 2}))
+    assert told(four, seen(3, minutes=10)).facts["growing"] is True
+    assert told(four, seen(4, minutes=10)).facts["growing"] is False
+    assert "1 fewer than 10 minutes ago" in told(four, seen(5, minutes=10)).text
+    for unfit in (seen(3, minutes=2), seen(3, hours=3), None):  # too new, too old, none
+        assert told(four, unfit).facts["growing"] is False
+        assert "no earlier check" in told(four, unfit).text
+    stream = failures((1, {"minutes": 1}), (1, {"minutes": 6}), (1, {"minutes": 11}))
+    assert told(stream).facts["growing"] is True
+
+
+def test_what_has_no_time_grows_by_two_counts():
+    frame = from_records([{"failure_id": str(number)} for number in range(2000)])
+    then = health.samples([{"at": NOW - timedelta(minutes=10), "failures": 0}])
+    told = [f for f in health.check(frame, Profile(), NOW, earlier=then) if "growth" in f.name]
+    assert told[0].severity == "critical" and "200.0 new failures a minute" in told[0].text
+
+
 def test_without_executions_nothing_is_said_of_them():
     names = [finding.name for finding in health.check(empty(), Profile(), NOW)]
     assert names == [
@@ -109,19 +146,25 @@ def test_without_executions_nothing_is_said_of_them():
         "per_hour",
         "unreadable",
         "expires_within",
+        "growing",
+        "breadth",
     ]
 
 
-@pytest.mark.parametrize("name", list(health.THRESHOLDS))
+OF_SYSTEMS = ("failed", "waiting", "stopped", "workers_down", "processed_per_minute", "p95_latency")
+
+
+@pytest.mark.parametrize("name", [n for n in health.THRESHOLDS if n not in OF_SYSTEMS])
 def test_each_threshold_can_be_switched_off(name):
     runs = pd.DataFrame({"task_name": ["a"], "successes": [0], "failures": [9]})
     frame = failures((2000, {"hours": 30}), expires_at=NOW)
     off = {name: ""}
-    if name.startswith("depth"):
+    if name in ("depth", "depth_critical"):  # one finding of two bounds
         off |= {"depth": "", "depth_critical": ""}
         name = "depth"
-    names = [f.name for f in health.check(frame, Profile(thresholds=off), NOW, runs)]
-    assert name not in names and len(names) == 6
+    on = {f.name for f in health.check(frame, Profile(), NOW, runs)}
+    names = {f.name for f in health.check(frame, Profile(thresholds=off), NOW, runs)}
+    assert on - names == ({name} if name != "depth_for" else set())
 
 
 @pytest.mark.parametrize(
