@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,9 +43,7 @@ def ours(url: str, jobs: int) -> Iterator[Any]:
     import dlqanalysis as dlq
 
     place = f"bullmq+{url}{'&' if '?' in url else '?'}prefix={data.prefix(jobs)}"
-    source = dlq.connect(place)
-    source.client.ping()
-    with Others(url) as others:
+    with closing(dlq.connect(place)) as source, Others(url) as others:
         yield
         read = len(dlq.load(source, since=None))
         yield {"jobs": read, "ping": others.longest()}
@@ -54,9 +53,8 @@ def pipeline(url: str, jobs: int) -> Iterator[Any]:
     """What a script does: ids, then HGETALL of 500 at a time, as dicts of text."""
     import redis
 
-    client = redis.Redis.from_url(url, decode_responses=True)
     base = f"{data.prefix(jobs)}:work"
-    with Others(url) as others:
+    with redis.Redis.from_url(url, decode_responses=True) as client, Others(url) as others:
         yield
         ids = client.zrange(f"{base}:failed", 0, -1)
         rows = []
@@ -72,13 +70,10 @@ def raw(url: str, jobs: int) -> Iterator[Any]:
     """The bytes of every job over a socket, nothing made of them: what Redis and the wire need."""
     import redis
 
-    client = redis.Redis.from_url(url)
-    client.ping()
-    connection = client.connection_pool.get_connection()
     base = f"{data.prefix(jobs)}:work".encode()
-    ids = client.zrange(base + b":failed", 0, -1)
-    socket = connection._sock
-    with Others(url) as others:
+    with redis.Redis.from_url(url) as client, Others(url) as others:
+        ids = client.zrange(base + b":failed", 0, -1)
+        socket = client.connection_pool.get_connection()._sock
         yield
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
@@ -128,16 +123,12 @@ def _node(url: str, jobs: int, page: int) -> Iterator[Any]:
     parts = urlsplit(url)
     script = [parts.hostname, parts.port or 6379, parts.username or "", parts.password or "",
               parts.path.strip("/") or 0, data.prefix(jobs), page]  # fmt: skip
-    process = subprocess.Popen(
-        ["node", "--max-old-space-size=8192", "-e", _SCRIPT, "--", *map(str, script)],
-        env={**os.environ, "NODE_PATH": str(_library())},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin and process.stdout
-    assert process.stdout.readline().strip() == "ready"
-    with Others(url) as others:
+    command = ["node", "--max-old-space-size=8192", "-e", _SCRIPT, "--", *map(str, script)]
+    env = {**os.environ, "NODE_PATH": str(_library())}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with Others(url) as others, subprocess.Popen(command, env=env, **pipes) as process:
+        assert process.stdin and process.stdout
+        assert process.stdout.readline().strip() == "ready"
         yield
         process.stdin.write("go\n")
         process.stdin.flush()

@@ -78,9 +78,8 @@ def adbc(url: str) -> Iterator[Any]:
     import pandas as pd
     from adbc_driver_postgresql import dbapi
 
-    connection = dbapi.connect(url)
-    yield
-    with connection.cursor() as cursor:
+    with dbapi.connect(url) as connection, connection.cursor() as cursor:
+        yield
         cursor.execute(f"select {LEAN} from failed_tasks")
         yield len(cursor.fetch_arrow_table().to_pandas(types_mapper=pd.ArrowDtype))
 
@@ -100,12 +99,21 @@ def _rows(reading: Iterator[Any]) -> Iterator[Any]:
     yield len(next(reading))
 
 
+def engine_of(url: str) -> Any:
+    """SQLAlchemy over psycopg."""
+    import sqlalchemy as sa
+
+    return sa.create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=sa.pool.NullPool
+    )
+
+
 def read_sql(url: str, columns: str) -> Iterator[Any]:
     """pandas over SQLAlchemy and psycopg."""
     import pandas as pd
     import sqlalchemy as sa
 
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    engine = engine_of(url)
     yield
     yield pd.read_sql(sa.text(f"select {columns} from failed_tasks"), engine)
 

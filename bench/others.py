@@ -27,7 +27,7 @@ class Others:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.__exit__(None, None, None)
 
     def longest(self) -> float:
         """The longest answer so far, in ms; it ends the pings."""

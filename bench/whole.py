@@ -11,7 +11,7 @@ from typing import Any
 from bench import data
 from bench.beside import beside, table
 from bench.grouping import CHAIN, substituted
-from bench.load import copied, read_sql
+from bench.load import copied, engine_of, read_sql
 from dlqanalysis.rules import builtin
 
 ROWS, REPEAT, SLOW_ROWS = 1_000_000, 5, 50_000
@@ -81,7 +81,7 @@ def careful(url: str) -> Iterator[Any]:
     import pandas as pd
     import sqlalchemy as sa
 
-    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    engine = engine_of(url)
     rules = patterns()
     yield
     failures = pd.read_sql(sa.text(f"select {COLUMNS} from failed_tasks"), engine)
