@@ -190,6 +190,7 @@ class Item:
     content_hash: str  #: of what was read; a hand skips an item whose content is another now
     generation: int  #: 1 for its first replay, 2 when it has come back once, ...
     fingerprint: str = ""
+    action: str = "replay"  #: what the plan is for
     key: str = ""  #: hash of what must go one at a time, such as a tenant; empty for no order
     undoes: str = ""  #: for undo and restore: the run whose work on this failure is taken back
     sent_id: str = ""  #: for undo and restore: the id that it was given in that run
@@ -287,7 +288,7 @@ class Monitor(Protocol):
         ...
 
     def running(self) -> "pd.DataFrame":
-        """A failures frame of the tasks that workers hold: status active, reserved, scheduled."""
+        """A failures frame of the tasks that workers hold: status active, reserved, scheduled, stalled."""
         ...
 
     def health(self) -> list[Finding]:

@@ -1,17 +1,19 @@
 """How systems are now: queue depths, workers, what is running, metrics. Reads only.
 
-A place is a name (or several with commas), a URL or a monitor; what a system cannot tell comes as an empty frame with a note in
-`attrs["notes"]`, so that one missing answer never keeps a report from being made.
+A place is a name (or several with commas), a URL or a monitor; what a system cannot tell comes as an empty frame
+with a note in `attrs["notes"]`, so that one missing answer never keeps a report from being made.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dlqanalysis import readings
-from dlqanalysis.errors import ConnectError, DLQError
+from dlqanalysis.errors import ConnectError, DLQError, SettingsError
 from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding, words
 from dlqanalysis.sources import connect_monitor
@@ -37,6 +39,33 @@ def running(*places: "str | Monitor") -> pd.DataFrame:
     return _asked(places, "running", empty())
 
 
+def pausable(*places: "str | Monitor") -> pd.DataFrame:
+    """The queues that can be paused, as a failures frame: queue, status running or paused.
+    `dlq.plan(frame, action="pause", ...)` takes it, and "unpause" likewise.
+    """
+    return _asked(places, "queues", empty())
+
+
+def metrics(
+    place: "str | Monitor",
+    what: str,
+    since: "str | datetime | None" = None,
+    until: "str | datetime | None" = None,
+    every: str | None = None,
+) -> pd.DataFrame:
+    """Samples of a named query (depth, failure_rate, p95_latency, ...) or of PromQL from a Prometheus: the columns
+    of readings.METRICS. Without `since` its value now, else a sample each `every`.
+    """
+    with _opened(place) as monitor:
+        if not hasattr(monitor, "metrics"):
+            raise SettingsError(
+                f"{monitor.name} keeps no metrics. Name a Prometheus: prometheus+http://host:9090, or a name"
+                " whose DLQ_<NAME>_URL is one."
+            )
+        told: pd.DataFrame = monitor.metrics(what, since, until, every)
+    return told
+
+
 def findings(*places: "str | Monitor") -> list[Finding]:
     """What systems say of their own health; beside `dlq.check` they make the whole picture.
 
@@ -47,8 +76,8 @@ def findings(*places: "str | Monitor") -> list[Finding]:
     for place in asked:
         name = place if isinstance(place, str) and "://" not in place else "monitor"
         try:
-            monitor = connect_monitor(place) if isinstance(place, str) else place
-            name, told = monitor.name, monitor.health()
+            with _opened(place) as monitor:
+                name, told = monitor.name, monitor.health()
         except DLQError as error:
             severity = "critical" if isinstance(error, ConnectError) else "warning"
             told = [Finding(name="monitor", severity=severity, text=str(error))]
@@ -56,6 +85,23 @@ def findings(*places: "str | Monitor") -> list[Finding]:
             told = [replace(one, name=f"{name}: {one.name}") for one in told]
         found += told
     return found
+
+
+@contextmanager
+def _opened(place: "str | Monitor") -> Iterator[Any]:
+    """A monitor by its name, closed afterwards; one that is given stays open."""
+    if not isinstance(place, str):
+        yield place
+        return
+    with closing(connect_monitor(place)) as monitor:
+        yield monitor
+
+
+def _told(monitor: Any, what: str) -> pd.DataFrame:
+    if not hasattr(monitor, what):
+        raise SettingsError(f"{monitor.name} cannot tell {what}: its system has no such thing.")
+    frame: pd.DataFrame = getattr(monitor, what)()
+    return frame
 
 
 def _each(places: Iterable["str | Monitor"]) -> Iterable["str | Monitor"]:
@@ -77,8 +123,8 @@ def _asked(places: Iterable["str | Monitor"], what: str, nothing: pd.DataFrame) 
         ]
     for place in asked:
         try:
-            monitor: Any = connect_monitor(place) if isinstance(place, str) else place
-            answer = getattr(monitor, what)()
+            with _opened(place) as monitor:
+                answer = _told(monitor, what)
         except DLQError as error:
             notes.append(str(error))
             continue

@@ -16,7 +16,7 @@ _TIME = "datetime64[us, UTC]"
 DEPTHS = {
     "source": "category",  # the monitor's name
     "queue": "category",
-    "state": "category",  # waiting, active, delayed, prioritized, paused, unacked, failed, completed, dead_lettered
+    "state": "category",  # waiting, active, delayed, prioritized, paused, unacked, failed, completed, dead_lettered, quarantined
     "depth": "Int64",  # missing where the system did not say
     "consumers": "Int32",  # who takes from it; missing where nobody can tell
     "oldest_at": _TIME,  # enqueued or failed; missing where the system keeps no times
@@ -42,7 +42,7 @@ METRICS = {
     "labels": "str",  # JSON text, keys sorted
     "at": _TIME,
     "value": "float64",
-    "unit": "category",  # 1, seconds, per_second, bytes, ratio
+    "unit": "category",  # 1, seconds, per_second, per_minute, per_hour, bytes, ratio
 }
 
 

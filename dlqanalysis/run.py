@@ -16,6 +16,7 @@ class Run:
 
     run_id: str
     plan_id: str
+    action: str
     stopped: str  #: why it did not reach the end; empty when it did
     items: pd.DataFrame  #: one row an item, as `Journal.items` gives it
 
@@ -29,6 +30,7 @@ class Run:
         return cls(
             run_id=run_id,
             plan_id=head["plan_id"],
+            action=head["action"],
             stopped=stopped.get(last["event"], "it never came to an end: the process died"),
             items=journal.items(run_id),
         )
@@ -60,7 +62,8 @@ class Run:
     def summary(self) -> pd.DataFrame:
         """One row: planned and each state, which add up; then each outcome of what was sent."""
         states = Counter(self.items["state"])
-        outcomes = Counter(self.outcomes["outcome"])
+        replayed = self.action == "replay"  # of nothing else comes an outcome
+        outcomes = Counter(self.outcomes["outcome"]) if replayed else Counter[str]()
         row = {"planned": len(self.items), **{str(s): states.get(str(s), 0) for s in State}}
         row |= {str(o): outcomes.get(str(o), 0) for o in Outcome}
         return pd.DataFrame([row])

@@ -1,5 +1,7 @@
 """Archiving through the admin API, and what its monitor tells, against a real server on a socket."""
 
+from dataclasses import replace
+
 import pytest
 
 import dlqanalysis as dlq
@@ -69,15 +71,17 @@ def test_what_changed_since_the_plan_is_not_archived(changes, words):
 def test_no_answer_is_taken_for_more_than_it_says(habit, state, words):
     clock = Clock()
     with AdminServer() as server:
-        chosen = items(server)["2"]
+        chosen = replace(items(server)["2"], action="archive")
         server.replays.append(habit)
         acting = hand(server, clock=clock)
         (receipt,) = acting.send("archive", [chosen], "r")
         (soon,) = acting.settle([chosen], "r")
         clock.now += 61
         (late,) = acting.settle([chosen], "r")
+        (elsewhere,) = hand(server, clock=clock).settle([chosen], "r")  # another process
         archived = server.tasks["2"]["status"] == "archived"
     assert receipt.state == state and words in receipt.detail
+    assert elsewhere.state == (State.SENT if archived else State.UNCERTAIN)
     assert soon.state == (State.SENT if archived else State.UNCERTAIN)
     assert late.state == (State.SENT if archived else State.NOT_REACHED)
 

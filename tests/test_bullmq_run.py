@@ -129,14 +129,18 @@ def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path, op
 
 
 def test_the_gate_sees_what_failed_again(bull6, journal):
-    ids = bull6.fail(*({"data": {"n": n, "again": n == 3}} for n in range(20)))
+    habits = {3: True, 5: "same"}
+    ids = bull6.fail(*({"data": {"n": n, "again": habits.get(n, False)}} for n in range(20)))
     bull6.work("again")
     plan = dlq.plan(loaded(bull6, limit=100), journal, reason="x", ungraded=None)
     with connect_hand(bull6.url) as hand:
         run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     assert run.stopped.startswith("gate after stage 1 of 2")
     row = run.summary.iloc[0]
-    assert (row["sent"], row["succeeded"], row["failed_again"]) == (10, 9, 1)
+    assert (row["sent"], row["succeeded"], row["failed_again"]) == (10, 8, 2)
+    assert run.outcomes["came_back"].value_counts().to_dict() == {
+        "": 8, "same error": 1, "another error": 1,
+    }  # fmt: skip
     later = dlq.plan(loaded(bull6, limit=100), journal, reason="again", ungraded=None)
     back = later.chosen.set_index("task_id").loc[f"default:{ids[3]}"]
     assert back["generation"] == 2

@@ -96,3 +96,47 @@ def test_capabilities_are_a_table_with_a_reason_each(monkeypatch):
     assert table.loc["replay", "can"] and not table.loc["revoke", "can"]
     assert (table["how"].str.len() > 10).all()
     assert not dlq.capabilities("x/y.csv").set_index("capability").loc["replay", "can"]
+
+
+class Paused(Two):
+    """One whose queues can be paused, and that counts how often it was closed."""
+
+    closed = 0
+
+    def queues(self):
+        return dlq.from_records(
+            [
+                {
+                    "source": "two",
+                    "failure_id": "a@2026-11-22T03:00:00Z",
+                    "queue": "a",
+                    "status": "running",
+                }
+            ]
+        )
+
+    def close(self):
+        self.closed += 1
+
+
+def test_queues_that_can_be_paused_become_a_plan(tmp_path):
+    frame = dlq.pausable(Paused())
+    plan = dlq.plan(frame, reason="storm", action="pause")
+    assert [item.queue for item in plan.items()] == ["a"] and not plan.warnings
+    assert dlq.pausable(Two()).attrs["notes"] == [
+        "two cannot tell queues: its system has no such thing."
+    ]
+
+
+def test_a_monitor_that_was_opened_by_name_is_closed_and_one_that_was_given_is_not(monkeypatch):
+    mine = Paused()
+    monkeypatch.setattr("dlqanalysis.operations.connect_monitor", lambda name: mine)
+    dlq.depths("two")
+    assert mine.closed == 1
+    dlq.depths(mine)
+    assert mine.closed == 1
+
+
+def test_only_what_keeps_metrics_is_asked_for_them():
+    with pytest.raises(SettingsError, match="two keeps no metrics"):
+        dlq.metrics(Two(), "depth")

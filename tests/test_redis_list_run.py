@@ -146,6 +146,21 @@ def test_without_a_result_backend_a_gate_waits_and_says_why(lists, journal):
     assert set(outcomes["outcome"]) == {"unknown"}
 
 
+def test_with_trust_what_was_taken_and_stays_silent_opens_the_gate(lists, journal):
+    lists.fill(*(message(n) for n in range(30)))
+    plan = planned(lists, journal, lists.load(limit=100))
+    lines = []
+    with consuming(lists) as taken, connect_hand(lists.url) as hand:
+        options = {**QUICK, "gate": 0.95, "wait": "20s", "poll": 0.05, "stages": (5, None)}
+        run = dlq.replay(
+            plan, to=hand, journal=journal, confirm=plan.id, trust="1s",
+            **{**options, "progress": lines.append},
+        )  # fmt: skip
+    assert run.finished and len(taken) == 30
+    assert "5 were taken and stayed silent for 1s (trusted, not proven)" in " ".join(lines)
+    assert run.summary["succeeded"].item() == 0  # trust is no proof, and is not written down as one
+
+
 @pytest.mark.parametrize("action", ["replay", "quarantine"])
 def test_a_run_is_taken_back_by_a_plan(lists, journal, action):
     lists.fill(*(message(n) for n in range(8)))

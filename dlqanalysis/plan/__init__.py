@@ -260,7 +260,7 @@ def _warnings(
     effects: pd.DataFrame | None,
     profile: Profile,
 ) -> Iterator[str]:
-    if journal is None:
+    if journal is None and action not in FLEETING:
         yield "no journal was given, so what was replayed before is unknown."
     if failures.attrs.get("truncated"):
         yield "the load was cut off by its limit: there are more failures than this plan has seen."

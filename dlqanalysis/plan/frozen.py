@@ -115,6 +115,7 @@ class Plan:
             yield Item(
                 **fields,
                 generation=int(row["generation"]),
+                action=self.action,
                 undoes=undoes,
                 sent_id=text(sent_id),
                 payload=self.payloads.get(fields["failure_id"]),

@@ -39,6 +39,7 @@ def replay(
     min_sample: int = 5,
     same: int | None = 3,
     wait: str = "5m",
+    trust: str | None = None,
     poll: float = 1.0,
     progress: Progress | Callable[[str], None] | None = None,
     profile: Profile | None = None,
@@ -47,7 +48,9 @@ def replay(
 
     `confirm` is the plan's id, typed by a person who read it (DLQ_ARM holds it for unattended runs).
     `stages` are sizes, None for the rest. `rate` bounds sends (5/s, 30/m). The gate opens when at least
-    that share of the finished ones succeeded, within `wait`; `gate=None` goes on unmeasured. The breaker
+    that share of the finished ones succeeded, within `wait`; `gate=None` goes on unmeasured. Systems that show
+    no success (Redis lists, queues without a result backend): with `trust` (such as 2m) a task that was taken
+    and did not come back for so long counts for the gate, and is told as trusted, not proven. The breaker
     stops inside a stage when more than that share of at least `min_sample` failed again, or when `same` of
     one group came back with the very same error and none of it succeeded. While the hand or the profile's
     preflight finds that the target is not well, the run rests, at most for `wait`. Ctrl-C stops between
@@ -80,6 +83,7 @@ def replay(
         "min_sample": min_sample,
         "same": same,
         "wait": wait,
+        "trust": trust,
         "poll": poll,
         "undoes": str(plan.options.get("undoes", "")),
     }
@@ -111,7 +115,7 @@ def resume(
     """Go on with a run that stopped: settle what is uncertain, then send what was not reached.
 
     `confirm` is the plan's id again. One single item goes first. `changed` may set rate, gate, breaker,
-    min_sample, same, wait and poll anew.
+    min_sample, same, wait, trust and poll anew.
     """
     head = journal.run(run_id)
     many = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
@@ -121,14 +125,14 @@ def resume(
         )
     payloads = _kept_payloads(run_id, journal)
     _fits(head["action"], head["source"], to, bool(payloads))
-    options = {**head["options"], **changed, "stages": list(stages)}
+    options = {"trust": None, **head["options"], **changed, "stages": list(stages)}
     _checked(options)
     run = settle(run_id, to=to, journal=journal)
     say = _progress(progress)
     if count := int((run.items["state"] == State.UNCERTAIN).sum()):
         say.say(f"{count} uncertain items stay as they are: nobody can tell whether they were sent")
     left = run.items[run.items["state"] == State.NOT_REACHED]
-    items = _items(left, journal, options.get("undoes", ""), payloads)
+    items = _items(left, head["action"], journal, options.get("undoes", ""), payloads)
     if not items:
         journal.reopen(run_id, options)
         journal.record(run_id, [("", "finished", {})])
@@ -150,7 +154,8 @@ def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
         )
     run = Run.read(run_id, journal)
     undoes = str(head["options"].get("undoes", ""))
-    doubtful = _items(run.items[run.items["state"] == State.UNCERTAIN], journal, undoes, {})
+    doubtful = run.items[run.items["state"] == State.UNCERTAIN]
+    doubtful = _items(doubtful, head["action"], journal, undoes, {})
     frees = [run_id, undoes] if undoes else []
     for receipt in to.settle(doubtful, run_id) if doubtful else ():
         event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
@@ -200,6 +205,8 @@ def _checked(options: Mapping[str, Any]) -> None:
             raise RunError(f"{name}={options[name]} is no share. Give a number between 0 and 1.")
     parse_rate(options["rate"])
     duration(options["wait"])
+    if options["trust"] is not None:
+        duration(options["trust"])
 
 
 def _readiness(
@@ -254,13 +261,14 @@ def _kept_payloads(run_id: str, journal: Journal) -> dict[str, bytes]:
 
 
 def _items(
-    rows: pd.DataFrame, journal: Journal, undoes: str, payloads: Mapping[str, bytes]
+    rows: pd.DataFrame, action: str, journal: Journal, undoes: str, payloads: Mapping[str, bytes]
 ) -> list[Item]:
     names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key"]
     items = [
         Item(
             **{name: row[name] for name in names},
             generation=int(row["generation"]),
+            action=action,
             payload=payloads.get(row["failure_id"]),
         )
         for row in rows.to_dict("records")

@@ -146,6 +146,7 @@ class _Stage:
         self.same: Counter[str] = Counter()  # fingerprint -> how many came back with it
         self.mended: set[str] = set()  # fingerprints of which one succeeded
         self.waiting: dict[str, str] = {}  # failure_id -> sent_id, whose outcome is open
+        self.silent: dict[str, float] = {}  # failure_id -> since when nobody can tell of it
         self.of = {item.failure_id: item for item in items}
         self.began = time.monotonic()
         keyed = any(item.key for item in items)
@@ -203,6 +204,7 @@ class _Stage:
         found = measure(run.hand, run.journal, run.run_id, self.waiting, run.began)
         for failure_id, (outcome, came_back_as) in found.items():
             if outcome not in FINAL:
+                self._trust(failure_id, outcome)
                 continue
             self.waiting.pop(failure_id)
             self.tally[outcome] += 1
@@ -212,6 +214,17 @@ class _Stage:
             elif came_back_as and came_back_as == mine:
                 self.same[mine] += 1
         self._break_if_failing()
+
+    def _trust(self, failure_id: str, outcome: Outcome) -> None:
+        """Where the system shows no success, long enough silence after a task was taken counts as one."""
+        if outcome != Outcome.UNKNOWN or self.options["trust"] is None:
+            self.silent.pop(failure_id, None)
+            return
+        now = time.monotonic()
+        since = self.silent.setdefault(failure_id, now)
+        if now - since >= duration(self.options["trust"]).total_seconds():
+            self.waiting.pop(failure_id)
+            self.tally["trusted"] += 1
 
     def _break_if_failing(self) -> None:
         again, good = self.tally[Outcome.FAILED_AGAIN], self.tally[Outcome.SUCCEEDED]
@@ -246,10 +259,13 @@ class _Stage:
                 run.rest(self.options["poll"], " while waiting for outcomes")
                 if run.journal.has(run.run_id, "cancel"):
                     raise _Stop("cancelled")
+        trusted = self.tally["trusted"]
         good = self.tally[Outcome.SUCCEEDED]
-        known = good + self.tally[Outcome.FAILED_AGAIN]
-        share = good / known if known else 0.0
+        known = good + self.tally[Outcome.FAILED_AGAIN] + trusted
+        share = (good + trusted) / known if known else 0.0
         told = f"{self.name}: {_words(self.counts)}; {good} of {known} succeeded"
+        if trusted:
+            told += f", {trusted} were taken and stayed silent for {self.options['trust']} (trusted, not proven)"
         if self.waiting:
             told += f", {len(self.waiting)} have no outcome after {self.options['wait']}"
         nothing_sent = not known and not self.waiting

@@ -41,6 +41,7 @@ async function work(library, { url, prefix, queue, mode, name, record, concurren
     if (slow) await sleep(slow);
     if (mode === 'hold') await new Promise((done) => held.push(done));
     if (mode === 'fail' && job.data && job.data.fail) fail[job.data.fail](job);
+    if (mode === 'again' && job.data && job.data.again === 'same') fail.network(job);
     if (mode === 'again' && job.data && job.data.again) throw new Error('connect ECONNREFUSED, again');
     return 1;
   };

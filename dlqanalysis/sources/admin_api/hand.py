@@ -60,7 +60,6 @@ class AdminHand:
         self._opened = clock()
         self._asked: dict[str, float] = {}  # when a POST for a failure went out
         self._before: dict[str, Row] = {}  # and its row just before
-        self._archiving: set[str] = set()  # failures that were to be archived, not replayed
         self._learnt = ""  # the id's name, from a refusal where no document tells it
 
     def __repr__(self) -> str:
@@ -99,7 +98,6 @@ class AdminHand:
                     f"{self.name} shows no POST /archive in an OpenAPI document, so nothing was archived. Archive"
                     " in the table."
                 )
-            self._archiving |= {item.failure_id for item in items}
             archiving = Archiving(self._client, self._tries, self._sleep)
             return self._send(items, run_id, archiving)
         if action != "replay":
@@ -239,7 +237,7 @@ class AdminHand:
             except ConnectError as error:
                 yield _receipt(item, State.UNCERTAIN, f"it could not be looked at: {error}")
                 continue
-            if item.failure_id in self._archiving:
+            if item.action == "archive":
                 did, evidence = was_archived(row)
             else:
                 did, evidence = happened(self._before.get(item.failure_id), row)
@@ -277,6 +275,8 @@ class AdminHand:
                     failure_id=failure,
                     outcome=Outcome.FAILED_AGAIN,
                     detail=f"it is back as failure {place} ({what})",
+                    exception_type=text(field(new[sent_id], "exception_type")),
+                    exception_message=text(field(new[sent_id], "exception_message")),
                 )
             elif (state := known.get(sent_id)) in _STATES:
                 yield Verdict(failure_id=failure, outcome=_STATES[state], detail=f"state {state}")

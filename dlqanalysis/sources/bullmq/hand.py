@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dlqanalysis.errors import DLQError, RunError
-from dlqanalysis.model import Finding, Item, Receipt, State, Verdict
+from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.sources.bullmq import calls, fate, jobs, look, pausing, preflight, raw, scripts
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, named, place, queue_of, shown
@@ -119,8 +119,16 @@ class BullHand:
         failures = {text: failure(text) for text in items}
         with self.link.clear() as client:
             found = fate.outcomes(client, self._prefix, failures, since)
+            again = [
+                failures[text] for text, (how, _) in found.items() if how == Outcome.FAILED_AGAIN
+            ]
+            errors = look.errors(client, self._prefix, again)
         for failure_id, (outcome, detail) in found.items():
-            yield Verdict(failure_id=failure_id, outcome=outcome, detail=detail)
+            kind, message = errors.get(failures[failure_id], ("", ""))
+            yield Verdict(
+                failure_id=failure_id, outcome=outcome, detail=detail,
+                exception_type=kind, exception_message=message,
+            )  # fmt: skip
 
     def close(self) -> None:
         """Give connections back."""

@@ -56,6 +56,26 @@ def contents(fields: Mapping[Failure, Fields | None]) -> dict[Failure, tuple[str
     return found
 
 
+def errors(
+    client: "redis.Redis", prefix: bytes, failures: Sequence[Failure]
+) -> dict[Failure, tuple[str, str]]:
+    """Exception type and message of each job as it failed last; by the source's own mapping."""
+    asking = client.pipeline(transaction=False)
+    names = (*jobs.FIELDS, "stacktrace")
+    for one in failures:
+        asking.execute_command("HMGET", Keys(prefix, one.queue)(one.job), *names)
+    found = {}
+    for one, row in zip(failures, asking.execute(raise_on_error=False), strict=True):
+        if isinstance(row, Exception):
+            continue
+        fields = {name: [value] for name, value in zip(names, row, strict=True)}
+        stacks = jobs.Stacks.of(fields.pop("stacktrace"))
+        table = jobs.columns(one.queue, [one.job], [one.score], fields, stacks)
+        kind, message = (table[n][0].as_py() for n in ("exception_type", "exception_message"))
+        found[one] = kind or "", message or ""
+    return found
+
+
 def seal(have: Fields) -> str:
     """What of a job must not change between our look and the script, as head.lua computes it."""
     values = [have[name] for name in _SEALED]
