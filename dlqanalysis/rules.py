@@ -89,13 +89,28 @@ class _Texts:
 
     def add(self, id_: int, pattern: str) -> None:
         self.ids.append(id_)
-        self.patterns.append(re2.compile(pattern, _options()))
+        self.patterns.append(_Pattern(pattern))
         self.found = self.found or re2.Set.SearchSet(_options())
         self.found.Add(pattern)
 
     def match(self, text: str) -> dict[int, Any]:
         hits = (self.found.Match(text) or ()) if self.found else ()
         return {self.ids[n]: self.patterns[n] for n in hits}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """A pattern by itself, compiled when its words are asked for: of thousands few ever are."""
+
+    text: str
+
+    def search(self, text: str) -> Any:
+        return _compiled(self.text).search(text)
+
+
+@lru_cache(maxsize=4_096)
+def _compiled(pattern: str) -> Any:
+    return re2.compile(pattern, _options())
 
 
 def _options() -> Any:
