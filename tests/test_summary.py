@@ -30,6 +30,10 @@ def test_a_summary_counts_and_judges_as_its_failures_do(url):
     assert few["count"].sum() == len(every) == few.attrs["summary_of"] and len(few) < len(every)
     assert check(few)["failure_id"].isin(every["failure_id"]).all()
     pd.testing.assert_frame_equal(dlq.coverage(few), dlq.coverage(every))
+    unknown = ["exception_type", "template", "failures", "share"]
+    pd.testing.assert_frame_equal(
+        dlq.unknown_groups(few)[unknown], dlq.unknown_groups(every)[unknown]
+    )
     for by in ("failure_class", "task_name", "exception_type"):
         pd.testing.assert_frame_equal(dlq.timeline(few, by=by), dlq.timeline(every, by=by))
     same = ["fingerprint", "failure_class", "task_name", "exception_type", "template", "count",

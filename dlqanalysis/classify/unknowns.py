@@ -39,18 +39,19 @@ def unknown_groups(failures: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     left = failures.loc[failures["failure_class"] == "unknown"]
     left = left if "template" in left.columns else fingerprint(left)
     keys = left[["exception_type", "template"]].astype("str").fillna("")
-    grouped = left.assign(exception_type=keys["exception_type"], template=keys["template"]).groupby(
-        ["exception_type", "template"], sort=False
-    )
+    many = failures["count"] if "count" in failures.columns else pd.Series(1, failures.index)
+    grouped = left.assign(
+        exception_type=keys["exception_type"], template=keys["template"], many=many[left.index]
+    ).groupby(["exception_type", "template"], sort=False)
     table = grouped.agg(
-        failures=("failure_id", "size"),
+        failures=("many", "sum"),
         tasks=("task_name", "nunique"),
         first=("failed_at", "min"),
         last=("failed_at", "max"),
         task_name=("task_name", "first"),
         sample=("exception_message", "first"),
     ).reset_index()
-    table.insert(3, "share", table["failures"] / max(1, len(failures)))
+    table.insert(3, "share", table["failures"] / max(1, int(many.sum())))
     return table.sort_values(
         ["failures", "exception_type", "template"], ascending=[False, True, True], ignore_index=True
     ).head(n)
