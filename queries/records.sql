@@ -42,3 +42,15 @@ WHERE created_at > coalesce(CAST(:since AS timestamptz), now() - interval '1 hou
   AND (CAST(:property_id AS bigint) IS NULL OR property_id = CAST(:property_id AS bigint))
 ORDER BY created_at DESC
 LIMIT coalesce(CAST(:limit AS integer), 100);
+
+-- name: communication_keys(since)
+-- The business keys of what was sent lately (default: 30 days), for telling whether a failed task did its work.
+SELECT
+  idempotency_key AS key,
+  count(*) AS times,
+  max(created_at) AS last_sent
+FROM communications
+WHERE idempotency_key IS NOT NULL
+  AND created_at >= coalesce(CAST(:since AS timestamptz), now() - interval '30 days')
+GROUP BY idempotency_key
+ORDER BY last_sent DESC, key;

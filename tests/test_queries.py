@@ -40,6 +40,9 @@ def shop(shop_url):
             {"now": now},
         )
         connection.execute(
+            "update communications set idempotency_key = 'memo_2_7' where property_id = 2"
+        )
+        connection.execute(
             "insert into task_executions (task_id, task_name, status, created_at) values ('r4', 'mail', 'started', %(now)s),"
             " ('r4', 'mail', 'success', %(now)s), ('x', 'mail', 'failed', %(now)s), ('y', 'memo', 'success', %(now)s),"
             " ('z', 'mail', 'failed', %(now)s - interval '3 days')",
@@ -76,6 +79,8 @@ ANSWERS = (
     ("duplicate_communications", {}, ["property_id", "template_id", "sent", "later_ids"], [(1, 7, 2, "[2]")]),
     ("communications_recent", {}, ["property_id"], [(1,), (1,), (2,)]),
     ("communications_recent", {"property_id": 2}, ["property_id"], [(2,)]),
+    ("communication_keys", {}, ["key", "times"], [("memo_2_7", 1)]),
+    ("communication_keys", {"since": "2099-01-01"}, ["key"], []),
     ("success_rate", {}, ["task_name", "successes", "failures", "success_percent"], [("mail", 1, 1, 50.0), ("memo", 1, 0, 100.0)]),
     ("success_rate", {"since": "7d", "task_name": "mail"}, ["success_percent"], [(33.33,)]),
     ("task_runs", {"since": "12h"}, ["task_name"], [("mail",), ("mail",), ("memo",)]),

@@ -93,7 +93,7 @@ def _replay(
     classes = failures["failure_class"].value_counts()
     recent = dlq.load("celery", since=since).pipe(dlq.classify).pipe(dlq.fingerprint)
     profile = Profile.load(os.environ["DLQ_PROFILE"])
-    effects = dlq.side_effects(recent, dict(profile.keys), done(playing))
+    effects = dlq.probe(recent, "celery", profile)
     journal = dlq.Journal()
     plan = dlq.plan(recent, journal, reason=REASON, effects=effects, profile=profile)
     say(repr(plan))
