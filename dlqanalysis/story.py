@@ -1,0 +1,313 @@
+"""The headline of a report: what fails, since when, after which change, whom it hits, and whether it gets worse.
+
+One to five sentences out of the frames, the same for the same failures; a quiet time is said to be quiet.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dlqanalysis.changes import suspects
+from dlqanalysis.contrast import lift
+from dlqanalysis.duplicates import duplicates
+from dlqanalysis.errors import SchemaError
+from dlqanalysis.lives import affected
+from dlqanalysis.onsets import onsets
+from dlqanalysis.profile import Profile
+from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.redact import redact
+
+MOST = 5  #: sentences
+_NEAR = pd.Timedelta("45min")  #: episodes of the same tasks or rule that begin so close are one
+_ROUNDED = pd.Timedelta("1ms")  #: what the search for onsets may round off
+_FEWEST_COPIES = 5
+_GROWN = 4.0  #: standard deviations by which the times of a growing group lean to the end
+_FEWEST_GROWN = 20
+_SHORTEST = pd.Timedelta("2D")
+_GUILTY = 0.9  #: share of a story's failures that hold one value of a field
+
+
+@dataclass
+class _Episode:
+    """Groups that began together: one thing that went wrong."""
+
+    onset: pd.Timestamp
+    until: Any  #: NaT while it goes on
+    groups: list[str]
+    tasks: set[str]
+    rule: str
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def weight(self) -> int:
+        return len(self.rows) * (2 if pd.isna(self.until) else 1)
+
+
+def story(
+    failures: pd.DataFrame,
+    changed: pd.DataFrame | None = None,
+    before: Mapping[str, Any] | None = None,
+    profile: Profile | None = None,
+) -> list[str]:
+    """One to five sentences, the weightiest first: what fails, since when, what changed before it, what its
+    failures have in common, whether it goes on or grows, which failures are copies; or that it is quiet.
+
+    `changed` is what dlq.changes gives, `before` the numbers of an earlier report (report.read). Needs
+    `failures` classified and fingerprinted. Texts are redacted.
+    """
+    for column in ("fingerprint", "failure_class", "rule"):
+        if column not in failures.columns:
+            raise SchemaError(
+                f"The frame has no {column}. Make it first: failures.pipe(dlq.classify).pipe(dlq.fingerprint)."
+            )
+    if failures.empty:
+        return ["Quiet: nothing failed in this time." + _than_before(failures, before)]
+    profile = profile or current_profile()
+    found = onsets(failures)
+    growing = _growing(failures, found)
+    grown = {name for group in growing for name in group}
+    episodes = sorted(_episodes(failures, found, grown), key=lambda one: -one.weight)
+    tail = [text for text in (_copies(failures, profile), _growth(failures, growing)) if text]
+    room = MOST - len(tail)
+    blamed = _blamed(failures, changed)
+    told = [_told(one, failures, blamed, profile) for one in episodes[:room]]
+    if told and len(episodes) > room:
+        rest = episodes[room:]
+        told[-1] = f"{told[-1][:-1]}; besides, {_brief(rest[0])}" + (
+            f", and {len(rest) - 1} more." if len(rest) > 1 else "."
+        )
+    if not told and not growing:
+        told = [_quiet(failures, before)]
+    elif before is not None:
+        told[:1] = [told[0] + _than_before(failures, before)] if told else []
+    return [redact(sentence) for sentence in [*told, *tail]]
+
+
+def _episodes(failures: pd.DataFrame, began: pd.DataFrame, grown: set[str]) -> list[_Episode]:
+    """Onsets, joined where they began together in the same tasks or by the same rule."""
+    found: list[_Episode] = []
+    rows = {name: part for name, part in failures.groupby("fingerprint", observed=True)}
+    for row in began.to_dict("records"):
+        name = row["fingerprint"]
+        if name in grown:
+            continue
+        mine = rows[name]
+        end = row["until"] if not pd.isna(row["until"]) else mine["failed_at"].max()
+        mine = mine[mine["failed_at"].between(row["onset"] - _ROUNDED, end + _ROUNDED)]
+        tasks = set(mine["task_name"].astype("str"))
+        rule = str(mine["rule"].iloc[0] or "")
+        for one in found:
+            alike = tasks & one.tasks or (rule and rule == one.rule)
+            both = pd.isna(one.until) == pd.isna(row["until"])
+            if alike and both and row["onset"] - one.onset <= _NEAR:
+                one.groups.append(name)
+                one.tasks |= tasks
+                one.until = max(one.until, row["until"]) if not pd.isna(one.until) else one.until
+                one.rows = pd.concat([one.rows, mine])
+                break
+        else:
+            found.append(_Episode(row["onset"], row["until"], [name], tasks, rule, mine))
+    return found
+
+
+def _told(
+    one: _Episode, failures: pd.DataFrame, blamed: Mapping[str, dict[str, Any]], profile: Profile
+) -> str:
+    """An episode in a sentence."""
+    goes_on = pd.isna(one.until)
+    verb = ("fails" if len(one.tasks) == 1 else "fail") if goes_on else "failed"
+    text = f"{_tasks(one)} {verb} {_when(one)}"
+    text += _after(one, blamed)
+    text += (
+        f"{', and it goes on' if goes_on else ''}: {len(one.rows):,} failures, {_what(one.rows)}"
+    )
+    if shared := _shared(one, failures):
+        text += f", {shared}"
+    if len(hit := affected(one.rows, profile)):
+        counts = hit["field"].value_counts()
+        many = [f"{count:,} values of {name}" for name, count in counts.items() if count > 1]
+        text += f", {' and '.join(many)} hit" if many else ""
+    if goes_on:
+        text += f"; {_pace(one, failures['failed_at'].max())}"
+    return text.rstrip(".") + "."
+
+
+def _brief(one: _Episode) -> str:
+    goes_on = ", going on" if pd.isna(one.until) else ""
+    return f"{_tasks(one)} {_when(one)} ({len(one.rows):,} failures{goes_on}, {_what(one.rows)})"
+
+
+def _tasks(one: _Episode) -> str:
+    names = one.rows["task_name"].astype("str").value_counts().index.tolist()
+    if len(names) <= 2:
+        return " and ".join(names)
+    queues = one.rows["queue"].astype("str").nunique()
+    return f"{len(names)} kinds of task in {queues} queue{'s' if queues > 1 else ''}"
+
+
+def _when(one: _Episode) -> str:
+    if pd.isna(one.until):
+        return f"since {one.onset:%d %b %H:%M} UTC"
+    same = one.onset.date() == one.until.date()
+    return f"from {one.onset:%d %b %H:%M} to {one.until:{'%H:%M' if same else '%d %b %H:%M'}} UTC"
+
+
+def _what(rows: pd.DataFrame) -> str:
+    """The class, and the most frequent exception and message."""
+    top = rows["fingerprint"].value_counts().index[0]
+    first = rows[rows["fingerprint"] == top].iloc[0]
+    kind = str(first["failure_class"])
+    name, words = str(first["exception_type"]), " ".join(str(first.get("template", "")).split())
+    said = f"{name} {words}" if words and words != "nan" else name
+    said = said if len(said) <= 90 else said[:90].rpartition(" ")[0] + " ..."
+    more = rows["fingerprint"].nunique() - 1
+    return f"{kind}: {said}" + (f" and {more} more kind{'s' if more > 1 else ''}" if more else "")
+
+
+def _blamed(failures: pd.DataFrame, changed: pd.DataFrame | None) -> dict[str, dict[str, Any]]:
+    """group -> the change that it began after, where more than chance speaks for it."""
+    if changed is None or not len(changed):
+        return {}
+    rows = suspects(failures, changed).to_dict("records")
+    sure = [row for row in rows if not row["says"].startswith(("too few", "chance"))]
+    return {row["fingerprint"]: row for row in reversed(sure)}
+
+
+def _after(one: _Episode, blamed: Mapping[str, dict[str, Any]]) -> str:
+    rows = [blamed[name] for name in one.groups if name in blamed]
+    if not rows:
+        return ""
+    row = min(rows, key=lambda row: row["onset"])
+    name = f"{row['service']} {row['version']}".strip() or "a change"
+    return f", {_span(row['after'])} after {name}"
+
+
+def _shared(one: _Episode, failures: pd.DataFrame) -> str:
+    """Payload values that nearly all failures of an episode hold and few others do."""
+    mask = failures.index.isin(one.rows.index)
+    if mask.all():
+        return ""
+    found = lift(failures, pd.Series(mask, index=failures.index))
+    payload = found["field"].str.startswith(("kwargs.", "args["))
+    guilty = found[payload & (found["inside_share"] >= _GUILTY) & (found["value"] != "(absent)")]
+    guilty = guilty[guilty["outside_share"] < 0.5].drop_duplicates("field").head(2)
+    if guilty.empty:
+        return ""
+    said = [
+        f"{row.field.removeprefix('kwargs.')} {str(row.value)[:60]}" for row in guilty.itertuples()
+    ]
+    every = "all" if (guilty["inside_share"] == 1).all() else "nearly all"
+    return f"{every} with {' and '.join(said)}"
+
+
+def _pace(one: _Episode, end: pd.Timestamp) -> str:
+    """Whether an episode that goes on gets worse: its last fifth against the time before, beyond chance."""
+    span = end - one.onset
+    times = one.rows["failed_at"]
+    late = int((times > end - span / 5).sum())
+    share, noise = late / len(times), 3 * np.sqrt(0.16 / len(times))
+    if share > 0.2 + noise and share > 0.3:
+        return "it gets worse"
+    return "it gets less" if share < 0.2 - noise and share < 0.1 else "no better and no worse"
+
+
+def _growing(failures: pd.DataFrame, found: pd.DataFrame) -> list[list[str]]:
+    """Groups that come more and more rather than from a moment on, by task.
+
+    Laplace's test says that they lean to the end; growth by a power of time must then explain their times
+    better than a step at their onset does (by Bayes' information criterion).
+    """
+    times = failures["failed_at"]
+    start, span = times.min(), times.max() - times.min()
+    if not span >= _SHORTEST:  # also where no time is known
+        return []
+    steps = found.groupby("fingerprint")["onset"].min()
+    told: dict[str, list[str]] = {}
+    for name, mine in failures[times.notna()].groupby("fingerprint", observed=True):
+        if (count := len(mine)) < _FEWEST_GROWN:
+            continue
+        place = ((mine["failed_at"] - start) / span).to_numpy().clip(1e-9, 1)
+        if (place.mean() - 0.5) * np.sqrt(12 * count) < _GROWN:
+            continue
+        power = -count / np.log(place).sum()
+        growth = count * np.log(power) + (power - 1) * np.log(place).sum()
+        if (
+            name in steps.index
+            and _step(place, (steps[name] - start) / span) - growth > np.log(count) / 2
+        ):
+            continue
+        told.setdefault(str(mine["task_name"].mode().iloc[0]), []).append(str(name))
+    return list(told.values())
+
+
+def _step(place: np.ndarray, at: float) -> float:
+    """How likely (as a logarithm) the times are if they come at one rate before `at` and another after it."""
+    after = int((place >= at).sum())
+    before, likely = len(place) - after, 0.0
+    for count, wide in ((before, at), (after, 1 - at)):
+        if count and wide > 0:
+            likely += count * np.log(count / len(place) / wide)
+    return float(likely)
+
+
+def _growth(failures: pd.DataFrame, growing: list[list[str]]) -> str:
+    if not growing:
+        return ""
+    rows = failures[failures["fingerprint"].isin(max(growing, key=len))]
+    start, end = failures["failed_at"].min(), failures["failed_at"].max()
+    third = (end - start) / 3
+    first, last = (
+        (rows["failed_at"] <= start + third).sum(),
+        (rows["failed_at"] > end - third).sum(),
+    )
+    more = f"; so do {len(growing) - 1} more" if len(growing) > 1 else ""
+    return (
+        f"{rows['task_name'].mode().iloc[0]} fails more and more, from {first:,} in the first third of the time"
+        f" to {last:,} in the last, {_what(rows)}: something fills up or wears out{more}."
+    )
+
+
+def _copies(failures: pd.DataFrame, profile: Profile) -> str:
+    found = duplicates(failures, dict(profile.keys) or None)
+    found = found[found["kind"] != "cannot_tell"]
+    spare = {str(kind): int((~rows["first"].astype("bool")).sum())
+             for kind, rows in found.groupby("kind", observed=True)}  # fmt: skip
+    if sum(spare.values()) < _FEWEST_COPIES:
+        return ""
+    names = {"entry": "of the same entry or payload", "business_key": "of the same business key"}
+    said = [f"{count:,} {names.get(kind, kind)}" for kind, count in spare.items() if count]
+    return f"Some failures are copies of others ({', '.join(said)}): replaying them all would do work twice."
+
+
+def _quiet(failures: pd.DataFrame, before: Mapping[str, Any] | None) -> str:
+    count, times = len(failures), failures["failed_at"].dropna()
+    some = f"{count:,} failure{'s' if count != 1 else ''}"
+    if times.empty:
+        return f"Quiet as far as can be told: {some}, none with a time."
+    days = (times.max() - times.min()) / pd.Timedelta("1D")
+    span = f" in {days:.0f} days" if days >= 2 else ""
+    top = failures["fingerprint"].value_counts().iloc[0] / count
+    said = f"Quiet: {some}{span}, nothing began and nothing grew"
+    said += f"; most are {_what(failures)}" if top > 0.5 and count > 4 else ""
+    return said + "." + _than_before(failures, before)
+
+
+def _than_before(failures: pd.DataFrame, before: Mapping[str, Any] | None) -> str:
+    """How the total stands against the last report's, to be added to a sentence."""
+    if before is None:
+        return ""
+    more = len(failures) - int(before["failures"])
+    if not more:
+        return " (In all as many failures as in the last report.)"
+    return f" (In all {abs(more):,} {'more' if more > 0 else 'fewer'} failures than in the last report.)"
+
+
+def _span(span: pd.Timedelta) -> str:
+    seconds = span.total_seconds()
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

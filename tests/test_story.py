@@ -1,0 +1,189 @@
+"""The headline: planted stories are found, where there is none it is quiet, and nothing secret is told."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dlqanalysis as dlq
+from dlqanalysis.errors import SchemaError
+from dlqanalysis.frame import empty, from_records
+from dlqanalysis.profile import Profile
+
+DATA = Path(__file__).parents[1] / "notebooks" / "data"
+START = pd.Timestamp("2026-11-01T00:00:00Z")
+WEEK = 7 * 24.0
+
+
+def rows(hours, task="a.tasks.work", kind="TimeoutError", message="timed out", queue="q", **kwargs):
+    return [
+        {"failed_at": (START + pd.Timedelta(hours=float(hour))).floor("us"), "task_name": task, "queue": queue,
+         "exception_type": kind, "exception_message": message, "args": [], "kwargs": {"n": number, **kwargs}}
+        for number, hour in enumerate(hours)
+    ]  # fmt: skip
+
+
+def judged(*parts):
+    records = [record for part in parts for record in part]
+    records = [{**record, "failure_id": str(place)} for place, record in enumerate(records)]
+    return from_records(records).pipe(dlq.classify).pipe(dlq.fingerprint)
+
+
+def even(count, seed=1, start=0.0, end=WEEK, **what):
+    return rows(np.random.default_rng(seed).uniform(start, end, count), **what)
+
+
+BACKGROUND = even(60, seed=9, task="b.tasks.other", kind="ValueError", message="invalid literal")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    failures = dlq.load(DATA / "demo_export.parquet", since=None)
+    return failures.pipe(dlq.classify).pipe(dlq.fingerprint)
+
+
+def test_the_demos_stories_are_found_unaided(demo):
+    told = dlq.story(demo, dlq.changes(DATA / "demo_deploys.csv"))
+    mail, deploy, deleted, copies, leak = told
+    assert mail.startswith(
+        "api.tasks.send_email and api.tasks.send_digest fail since 20 Nov 07:05 UTC"
+    )
+    assert "goes on" in mail and "transient" in mail and "429 Too Many Requests" in mail
+    assert "render_memo_pdf fails since 14 Nov 14:06 UTC, 41 seconds after api 2026.11.3" in deploy
+    assert "KeyError 'margins'" in deploy and "permanent" in deploy
+    assert (
+        "all with batch import-20261111-b and tenant_id kestrel" in deleted and "data:" in deleted
+    )
+    assert "copies of others" in copies
+    assert leak.startswith("exports.tasks.build_report fails more and more")
+
+
+def test_an_outage_that_goes_on(demo):
+    told = dlq.story(judged(BACKGROUND, even(80, start=160, end=WEEK)))
+    assert len(told) == 1 and "a.tasks.work fails since 07 Nov 16:" in told[0]
+    assert "and it goes on: 80 failures, transient: TimeoutError timed out" in told[0]
+
+
+def test_an_outage_that_is_over_has_an_end():
+    [told] = dlq.story(judged(BACKGROUND, even(80, start=50, end=52)))
+    assert re.search(r"a\.tasks\.work failed from 03 Nov 02:\d\d to 03:\d\d UTC: 80 failures", told)
+
+
+def test_one_database_in_many_queues_is_one_story():
+    lost = [even(20, seed=n, start=50, end=50.4, task=f"t{n}", queue=f"q{n}", kind="OperationalError",
+                 message="server closed the connection unexpectedly") for n in range(4)]  # fmt: skip
+    [told] = dlq.story(judged(BACKGROUND, *lost))
+    assert "4 kinds of task in 4 queues failed from 03 Nov 02:0" in told and "80 failures" in told
+
+
+def test_a_change_is_blamed_only_if_it_came_just_before():
+    broken = judged(
+        BACKGROUND, rows([100 + n / 5 for n in range(200)], kind="KeyError", message="'x'")
+    )
+    at = START + pd.Timedelta("99h58min")
+    table = pd.DataFrame(
+        {"at": [at], "service": ["api"], "version": ["7"], "kind": ["deploy"], "text": [""]}
+    )
+    assert "2 minutes after api 7" in dlq.story(broken, table)[0]
+    assert "after api" not in dlq.story(broken, table.assign(at=at - pd.Timedelta("9h")))[0]
+    assert "after api" not in dlq.story(broken, table.assign(at=at + pd.Timedelta("9h")))[0]
+
+
+def test_the_guilty_tenant_is_named_and_an_innocent_one_is_not():
+    usual = [even(20, seed=n, kind="ValueError", message="no", tenant=f"t{n}") for n in range(5)]
+    hit = even(60, start=50, end=53, kind="DeletedRecord", message="does not exist", tenant="t3")
+    [told, *_] = dlq.story(judged(*usual, hit))
+    assert "all with tenant t3" in told
+    spread = [even(15, seed=n, start=50, end=53, kind="DeletedRecord", message="does not exist", tenant=f"t{n}")
+              for n in range(4)]  # fmt: skip
+    [told, *_] = dlq.story(judged(*usual, *spread), profile=Profile(affected=("tenant",)))
+    assert "with tenant" not in told and "4 values of tenant hit" in told
+
+
+def test_what_wears_out_is_no_outage_and_a_step_is_no_wear():
+    fill = WEEK * np.sqrt(np.random.default_rng(3).random(80))
+    [told] = dlq.story(judged(BACKGROUND, rows(fill)))
+    assert told.startswith("a.tasks.work fails more and more, from ")
+    step = np.concatenate(
+        [
+            np.random.default_rng(4).uniform(0, 120, 10),
+            np.random.default_rng(5).uniform(120, WEEK, 80),
+        ]
+    )
+    [told] = dlq.story(judged(BACKGROUND, rows(step)))
+    assert "fails since 06 Nov 0" in told and "more and more" not in told
+
+
+def test_copies_are_told_by_payload_and_by_business_key():
+    twice = [{**row, "task_id": f"i{n}"} for n, row in enumerate(even(20))]
+    told = dlq.story(judged(BACKGROUND, twice, twice))
+    assert "20 of the same entry or payload" in told[-1]
+    keyed = judged(
+        BACKGROUND,
+        [{**row, "kwargs": {**row["kwargs"], "order": n % 10}} for n, row in enumerate(even(20))],
+    )
+    assert len(dlq.story(keyed)) == 1 and "Quiet" in dlq.story(keyed)[0]
+    told = dlq.story(keyed, profile=Profile(keys={"a.tasks.work": "order_{order}"}))
+    assert "10 of the same business key" in told[-1]
+
+
+def test_a_quiet_week_is_said_to_be_quiet():
+    assert dlq.story(judged()) == ["Quiet: nothing failed in this time."]
+    [told] = dlq.story(judged(BACKGROUND))
+    assert told.startswith(
+        "Quiet: 60 failures in 7 days, nothing began and nothing grew; most are permanent: ValueError"
+    )
+    [told] = dlq.story(judged(rows([1.0])))
+    assert told == "Quiet: 1 failure, nothing began and nothing grew."
+    timeless = [
+        {key: value for key, value in row.items() if key != "failed_at"} for row in BACKGROUND
+    ]
+    assert dlq.story(judged(timeless)) == [
+        "Quiet as far as can be told: 60 failures, none with a time."
+    ]
+
+
+def test_chance_tells_no_story():
+    """Sixty weeks of nothing but chance: not one in twenty may raise an alarm."""
+    loud = 0
+    for seed in range(60):
+        parts = [even(40, seed=seed * 10 + n, task=f"t{n}", kind=f"E{n}Error") for n in range(3)]
+        loud += not dlq.story(judged(*parts))[0].startswith("Quiet")
+    assert loud <= 3
+
+
+def test_last_weeks_numbers_are_compared():
+    quiet = judged(BACKGROUND)
+    assert (
+        "50 more failures than in the last report" in dlq.story(quiet, before={"failures": 10})[0]
+    )
+    assert "40 fewer failures" in dlq.story(quiet, before={"failures": 100})[0]
+    assert "as many failures as" in dlq.story(quiet, before={"failures": 60})[0]
+    assert "fewer failures" in dlq.story(judged(), before={"failures": 100})[0]
+    outage = judged(BACKGROUND, even(80, start=160))
+    assert "130 more failures" in dlq.story(outage, before={"failures": 10})[0]
+
+
+def test_never_more_than_five_sentences_and_the_rest_is_counted():
+    many = [even(60, seed=n, start=20 * n + 5, end=20 * n + 7, task=f"t{n}", kind=f"E{n}Error", message=f"m {'x' * n}")
+            for n in range(8)]  # fmt: skip
+    told = dlq.story(judged(BACKGROUND, *many))
+    assert len(told) == 5
+    assert "besides, " in told[-1] and told[-1].endswith("and 2 more.")
+
+
+def test_secrets_and_addresses_are_not_told():
+    hostile = even(80, start=160, kind="ValueError", message="for jo@example.com password=hunter2-s3cr3t",
+                   customer="jo@example.com")  # fmt: skip
+    text = " ".join(dlq.story(judged(BACKGROUND, even(60, customer="x@example.org"), hostile)))
+    assert "hunter2" not in text and "@example" not in text
+
+
+def test_the_frame_must_be_judged_and_stays_as_it_is(demo):
+    with pytest.raises(SchemaError, match="has no fingerprint"):
+        dlq.story(empty())
+    before = demo.copy(deep=True)
+    dlq.story(demo)
+    pd.testing.assert_frame_equal(demo, before)
