@@ -33,13 +33,12 @@ def cleanup_sql(rows: "pd.DataFrame | Iterable[Any]", table: str, column: str = 
             f"{len(ids):,} ids are too many for a text that a person reads. Narrow the query with since."
         )
     places = ", ".join(map(_literal, ids))
+    rows = f"FROM {table} WHERE {column} IN ({places})"
     return (
         f"-- {len(ids):,} later copies in {table}. Nothing of this was run. Look at them first:\n"
-        f"SELECT * FROM {table} WHERE {column} IN ({places}) ORDER BY {column};\n"
-        "-- A second one may have been meant. Then, after a backup, with a role that may:\n"
-        "-- BEGIN;\n"
-        f"-- DELETE FROM {table} WHERE {column} IN ({places});  -- {len(ids):,} rows, or ROLLBACK\n"
-        "-- COMMIT;\n"
+        + f"SELECT * {rows} ORDER BY {column};\n"
+        + "-- A second one may have been meant. Then, after a backup, with a role that may:\n"
+        + f"-- BEGIN;\n-- DELETE {rows};  -- {len(ids):,} rows, or ROLLBACK\n-- COMMIT;\n"
     )
 
 
