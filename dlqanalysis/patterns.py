@@ -105,7 +105,7 @@ def timeline(
     dated = times != _NAT
     if by is not None:
         _want(failures, by, "Run dlq.classify(failures) first." if by == "failure_class" else "")
-        labels, series = _top(failures[by][dated], top, _many(failures)[dated])
+        labels, series = _top(failures[by][dated], top, stands_for(failures)[dated])
     else:
         labels, series = np.zeros(int(dated.sum()), np.int64), ["failures"]
     bins = (times[dated] - _MONDAY) // step
@@ -119,13 +119,15 @@ def timeline(
             f"every='{every}' makes {wide:,} intervals of these failures. Write"
             f" every='{_readable_step(wide * step)}', or load less with since= and until=."
         )
-    grid = _sums((bins - low) * len(series) + labels, _many(failures)[dated], wide * len(series))
+    grid = _sums(
+        (bins - low) * len(series) + labels, stands_for(failures)[dated], wide * len(series)
+    )
     starts = (np.arange(wide) + low) * step + _MONDAY
     table = pd.DataFrame({"at": np.repeat(_stamps(starts), len(series))})
     if by is not None:
         table[by] = pd.Categorical.from_codes(np.tile(np.arange(len(series)), wide), series)
     table["count"] = grid[: wide * len(series)]
-    table.attrs = {"every": every, "undated": int(_many(failures)[~dated].sum())}
+    table.attrs = {"every": every, "undated": int(stands_for(failures)[~dated].sum())}
     return table
 
 
@@ -176,7 +178,7 @@ def _tally(failures, codes, size, window, now):  # type: ignore[no-untyped-def]
     )
     start = int(times[dated].min()) if dated.any() else last
     before = max(0.0, (last - step - start) / step)
-    many = _many(failures)
+    many = stands_for(failures)
     count = _sums(codes, many, size)
     lately = dated & (times > last - step) & (times <= last)
     recent = _sums(codes[lately], many[lately], size)
@@ -238,7 +240,7 @@ def _leading(failures, column, codes, size):  # type: ignore[no-untyped-def]
     best = np.full(size, None, dtype=object)
     share = np.full(size, np.nan)
     if column in failures.columns:
-        many = _many(failures)
+        many = stands_for(failures)
         total = np.maximum(_sums(codes, many, size), 1)
         for group, value, count in _pairs(failures[column], codes, many):
             if best[group] is None:
@@ -249,7 +251,7 @@ def _leading(failures, column, codes, size):  # type: ignore[no-untyped-def]
 def _names(failures, column, codes, size, most=2):  # type: ignore[no-untyped-def]
     """The values of a column in each group as one text, most frequent first: `emails, memos (+2)`."""
     found: list[list[str]] = [[] for _ in range(size)]
-    for group, value, _ in _pairs(failures[column], codes, _many(failures)):
+    for group, value, _ in _pairs(failures[column], codes, stands_for(failures)):
         found[group].append(value)
     texts = [
         ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "")
@@ -320,7 +322,7 @@ def _ordered(table: pd.DataFrame, ties: list[str]) -> pd.DataFrame:
     return table
 
 
-def _many(failures: pd.DataFrame) -> np.ndarray:
+def stands_for(failures: pd.DataFrame) -> np.ndarray:
     """How many failures each row stands for."""
     if "count" in failures.columns:
         return failures["count"].to_numpy(np.int64)

@@ -9,6 +9,7 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.demo import incident
 from dlqanalysis.frame import check
+from dlqanalysis.headline import headline
 from dlqanalysis.sources.celery import open_source
 
 ROWS = 3_000
@@ -34,6 +35,9 @@ def test_a_summary_counts_and_judges_as_its_failures_do(url):
     pd.testing.assert_frame_equal(
         dlq.unknown_groups(few)[unknown], dlq.unknown_groups(every)[unknown]
     )
+    same = ("failures", "exhausted", "groups", "classes", "queues", "tasks", "last_failed")
+    one, other = headline(few), headline(every)
+    assert {name: one[name] for name in same} == {name: other[name] for name in same}
     for by in ("failure_class", "task_name", "exception_type"):
         pd.testing.assert_frame_equal(dlq.timeline(few, by=by), dlq.timeline(every, by=by))
     same = ["fingerprint", "failure_class", "task_name", "exception_type", "template", "count",
