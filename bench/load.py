@@ -12,7 +12,7 @@ from bench import data
 from bench.beside import beside, table
 from dlqanalysis.demo import servers
 
-ROWS, REPEAT = 1_000_000, 5
+ROWS, REPEAT = 1_000_000, 3
 LEAN = ("id, task_id, task_name, queue_name, args::text, kwargs::text, exception_type, exception_message,"
         " retries_attempted, max_retries, failed_at, status, worker")  # fmt: skip
 
