@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from dataclasses import replace as changed
 from socket import gethostname
 from types import SimpleNamespace
 
@@ -121,7 +122,9 @@ def test_a_claim_is_held_by_one_run_until_nothing_happened(url):
     journal.record(first, [("a", "refused", {}), ("b", "sent", {"sent_id": "x"})])
     assert journal.claim(second, "celery:failed_tasks", items("a", "b")) == {"b": first}
     assert journal.claim(second, "celery:failed_tasks", items("b", generation=2)) == {}
-    assert journal.claim(second, "bullmq:default", items("b")) == {}
+    # the same task in another system is the same work, until it has come back
+    assert journal.claim(second, "bullmq:default", items("b")) == {"b": first}
+    assert journal.claim(second, "bullmq:default", items("b", generation=3)) == {}
 
 
 def _claim_all(url, digest, names, queue):
@@ -214,3 +217,74 @@ def test_an_empty_journal_has_typed_tables(url):
     assert len(journal.items()) == 0 and "outcome" in journal.items()
     assert len(journal.runs()) == 0 and "sent" in journal.runs()
     assert "0 runs" in repr(journal)
+
+
+def test_what_a_run_has_claimed_it_does_not_send_again(url):
+    """Two processes of one run, a resume while the first one lives on: each item goes to one of them."""
+    journal = Journal(url)
+    run = journal.start(a_plan("a", "b"), {})
+    assert journal.claim(run, "s", items("a")) == {}
+    journal.record(run, [("a", "sent", {})])
+    assert journal.claim(run, "s", items("a", "b")) == {"a": run}
+    assert journal.claim(run, "s", items("b")) == {"b": run}
+    states = journal.items(run).set_index("failure_id")["state"].to_dict()
+    assert states == {"a": State.SENT, "b": State.UNCERTAIN}  # nothing was called skipped
+    journal.record(run, [("b", "unsent", {})])
+    assert journal.claim(run, "s", items("b")) == {}
+
+
+def test_an_undo_gives_the_task_back_and_so_does_a_refusal(url):
+    journal = Journal(url)
+    first = journal.start(a_plan("a", "b"), {})
+    other = journal.start(a_plan("m", digest="d2", source="rabbitmq:dlq"), {})
+    copy = [changed(items("m")[0], task_id="task-a")]
+    journal.claim(first, "celery:failed_tasks", items("a", "b"))
+    assert journal.claim(other, "rabbitmq:dlq", copy) == {"m": first}
+    journal.record(first, [("a", "refused", {})])
+    assert journal.claim(other, "rabbitmq:dlq", copy) == {}
+    assert journal.claim(first, "celery:failed_tasks", items("a")) == {"a": other}
+    assert journal.items(other)["state"].tolist() == [State.UNCERTAIN]
+    journal.record(other, [("m", "sent", {})], [other])
+    assert journal.claim(first, "celery:failed_tasks", items("b")) == {"b": first}
+
+
+def _want(url, order, queue):
+    journal = Journal(url)
+    run = journal.start(a_plan(*order, digest=f"d{order[0]}"), {})
+    for _ in range(10):
+        queue.put(len(order) - len(journal.claim(run, "s", items(*order))))
+
+
+def test_two_operators_in_opposite_order_do_not_wait_in_a_circle(url):
+    names = [f"{n:03d}" for n in range(120)]
+    Journal(url)
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    both = [
+        context.Process(target=_want, args=(url, order, queue)) for order in (names, names[::-1])
+    ]
+    for process in both:
+        process.start()
+    got = [queue.get(timeout=60) for _ in range(20)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert sum(got) == 120  # each item once, whoever came first
+
+
+def _note(url, run, count):
+    journal = Journal(url)
+    for _ in range(count):
+        journal.record(run, [("", "cancel", {})])
+
+
+def test_entries_of_two_processes_make_one_chain(url):
+    journal = Journal(url)
+    run = journal.start(a_plan("a"), {})
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=_note, args=(url, run, 40)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert len(journal.events(run)) == 81 and journal.verify() == []

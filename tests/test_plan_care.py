@@ -61,6 +61,68 @@ def test_what_was_replayed_from_another_system_stays(journal):
     assert set(made.chosen["failure_id"]) == {"2", "3"}  # 2 failed again after that replay
 
 
+def test_a_twin_stays_while_the_replay_of_its_copy_is_uncertain_and_goes_once_it_is_taken_back(
+    journal,
+):
+    dlx = frame(*[failure(n, source="rabbitmq:memos.dlq", failure_id=f"m{n}") for n in (1, 2)])
+    made = plan(dlx, journal, reason="x", profile=ALL)
+    run = journal.start(made, {})
+    journal.claim(run, made.source, list(made.items()))  # and then the process died
+    rows = frame(failure(1), failure(2))
+    asks = f"is uncertain since run {run} of rabbitmq:memos.dlq: dlq.settle it"
+    assert because(plan(rows, journal, reason="x", profile=ALL)) == {"1": asks, "2": asks}
+    journal.record(run, [("m1", "unsent", {}), ("m2", "sent", {"sent_id": "new"})])
+    told = f"was replayed from rabbitmq:memos.dlq in run {run}"
+    assert because(plan(rows, journal, reason="x", profile=ALL)) == {"2": told}
+    back = journal.start(undo(run, journal, reason="too early"), {"undoes": run})
+    journal.record(back, [("m2", "sent", {})], [back, run])
+    assert not because(plan(rows, journal, reason="x", profile=ALL))
+
+
+def test_a_second_entry_of_a_replayed_task_stays(journal):
+    """The same task recorded twice: whoever replays the one later, with another load, leaves the other."""
+    first, second = failure(1), failure(2, task_id="task-1")
+    assert first["task_id"] == second["task_id"]
+    run = ran(journal, plan(frame(first), journal, reason="x", profile=ALL))
+    made = plan(frame(second), journal, reason="x", profile=ALL)
+    assert because(made) == {"2": f"was replayed from celery:failed_tasks in run {run}"}
+
+
+def test_what_kept_its_id_and_failed_again_may_go_again(journal):
+    """Whatever the clocks of the journal and of the system say."""
+    made = plan(frame(failure(1)), journal, reason="x", profile=ALL)
+    run = journal.start(made, {})
+    journal.claim(run, made.source, list(made.items()))
+    journal.record(run, [("1", "sent", {"sent_id": failure(1)["task_id"]})])
+    came_back = frame(failure(9, task_id=failure(1)["task_id"]))
+    assert because(plan(came_back, journal, reason="x", profile=ALL))
+    journal.record(run, [("1", "outcome", {"outcome": str(Outcome.FAILED_AGAIN)})])
+    again = plan(came_back, journal, reason="x", profile=ALL)
+    assert list(again.chosen["generation"]) == [2]
+
+
+def test_generations_count_across_systems(journal):
+    """A task that goes round between a table and a dead-letter queue is held back like any other."""
+    for turn in range(2):
+        source, name = [("celery:failed_tasks", "f"), ("rabbitmq:memos.dlq", "m")][turn]
+        row = failure(1, source=source, failure_id=f"{name}{turn}", task_id=f"id-{turn}")
+        made = plan(frame(row), journal, reason="x", profile=ALL)
+        run = journal.start(made, {})
+        journal.claim(run, made.source, list(made.items()))
+        journal.record(run, [(f"{name}{turn}", "sent", {"sent_id": f"id-{turn + 1}"})])
+    row = failure(1, failure_id="f3", task_id="id-2")
+    assert because(plan(frame(row), journal, reason="x", profile=ALL)) == {
+        "f3": "came back after 2 replays: quarantine it"
+    }
+
+
+def test_parts_laid_one_under_the_other_are_planned_once():
+    rows = frame(failure(1), failure(2, failure_class="data"), failure(3))
+    made = plan(rows.set_axis([0, 0, 0]), None, reason="x", profile=ALL, limit=1)
+    assert list(made.chosen["failure_id"]) == ["1"]
+    assert because(made) == {"2": "class is data", "3": "over the limit of 1"}
+
+
 def test_what_no_worker_knows_stays():
     told = readings.workers(
         [{"worker": "w1", "tasks": ("shop.charge",)}, {"worker": "w2", "tasks": None}]

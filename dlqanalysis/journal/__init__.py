@@ -36,6 +36,7 @@ STATES = {
     "unsent": State.NOT_REACHED,  # settled: it never happened, so a resume may send it
 }
 _RELEASES = ("refused", "skipped", "unsent")
+_TASKS = "*"  #: in place of a source: the claim of a task, in whatever system its copies stand
 
 
 class Journal:
@@ -140,31 +141,57 @@ class Journal:
         """Claim items and note `sending`, in one transaction, before anything is called.
 
         Gives failure_id -> the run that already holds it, for those that somebody else has; they are
-        noted as skipped. What is `fleeting` (an undo, a pause) is held beside the claim of the replay.
+        noted as skipped. A replay claims the task as well, so that its copy in another system cannot go
+        too. What is `fleeting` (an undo, a pause) is held beside the claim of the replay.
         """
-        insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(CLAIMS.c.run_id)
         taken: dict[str, str] = {}
         with self._begin() as db:
+            action = db.scalar(self._locked(run_id, RUNS.c.action))
+            # in one order for everybody: two operators who want the same never wait for each other in a circle
+            for item in sorted(items, key=lambda item: item.failure_id):
+                generation = 0 if fleeting else item.generation
+                if holder := self._claimed(db, run_id, source, item.failure_id, generation):
+                    taken[item.failure_id] = holder
+            free = [item for item in items if item.failure_id not in taken and item.task_id]
+            for item in sorted(free if action == "replay" else [], key=lambda item: item.task_id):
+                holder = self._claimed(db, run_id, _TASKS, item.task_id, item.generation)
+                if holder not in (
+                    "",
+                    run_id,
+                ):  # this run: another entry, which its plan lets go too
+                    self._release(db, [run_id], item.failure_id)
+                    taken[item.failure_id] = holder
             events: list[tuple[str, str, Mapping[str, Any]]] = []
             for item in items:
-                key = {
-                    "source": source,
-                    "failure_id": item.failure_id,
-                    "generation": 0 if fleeting else item.generation,
-                }
-                if db.scalar(insert, {**key, "run_id": run_id}) is not None:
+                if (held := taken.get(item.failure_id)) is None:
                     events.append((item.failure_id, "sending", {}))
-                    continue
-                where = [CLAIMS.c[name] == value for name, value in key.items()]
-                holder = str(db.scalar(sa.select(CLAIMS.c.run_id).where(*where)))
-                if holder == run_id:  # a resume of the same run: its own claim, released or not
-                    events.append((item.failure_id, "sending", {}))
-                else:
-                    taken[item.failure_id] = holder
-                    detail = f"already in run {holder}"
-                    events.append((item.failure_id, "skipped", {"detail": detail}))
+                elif (
+                    held != run_id
+                ):  # else another process of this run has it, and notes what it does
+                    detail = {"detail": f"already in run {held}"}
+                    events.append((item.failure_id, "skipped", detail))
             self._append(db, run_id, events)
         return taken
+
+    def _claimed(
+        self, db: sa.Connection, run_id: str, source: str, what: str, generation: int
+    ) -> str:
+        """Claims for a run; gives the run that has it already, or nothing."""
+        key = {"source": source, "failure_id": what, "generation": generation}
+        insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(CLAIMS.c.run_id)
+        if db.scalar(insert, {**key, "run_id": run_id}) is not None:
+            return ""
+        where = [CLAIMS.c[name] == value for name, value in key.items()]
+        return str(db.scalar(sa.select(CLAIMS.c.run_id).where(*where)))
+
+    def _release(self, db: sa.Connection, runs: Sequence[str], failure_id: str) -> None:
+        """Give back what these runs claimed for one failure: itself and its task."""
+        tasks = sa.select(ITEMS.c.task_id).where(
+            ITEMS.c.run_id.in_(runs), ITEMS.c.failure_id == failure_id
+        )
+        of_task = (CLAIMS.c.source == _TASKS) & CLAIMS.c.failure_id.in_(tasks)
+        of_failure = (CLAIMS.c.source != _TASKS) & (CLAIMS.c.failure_id == failure_id)
+        db.execute(CLAIMS.delete().where(CLAIMS.c.run_id.in_(runs), of_failure | of_task))
 
     def record(
         self,
@@ -180,12 +207,12 @@ class Journal:
             for failure_id, event, _ in events:
                 runs = [run_id] if event in _RELEASES else list(frees) if event == "sent" else []
                 if failure_id and runs:
-                    mine = CLAIMS.c.run_id.in_(runs) & (CLAIMS.c.failure_id == failure_id)
-                    db.execute(CLAIMS.delete().where(mine))
+                    self._release(db, runs, failure_id)
 
     def _append(
         self, db: sa.Connection, run_id: str, events: Iterable[tuple[str, str, Mapping[str, Any]]]
     ) -> None:
+        db.execute(self._locked(run_id, RUNS.c.run_id))
         last = (
             sa.select(ENTRIES.c.chain)
             .where(ENTRIES.c.run_id == run_id)
@@ -206,6 +233,10 @@ class Journal:
             rows.append({**row, "chain": chain})
         if rows:
             db.execute(ENTRIES.insert(), rows)
+
+    def _locked(self, run_id: str, column: Any) -> Any:
+        """The row of a run, held until the transaction ends: entries of two processes make one chain."""
+        return sa.select(column).where(RUNS.c.run_id == run_id).with_for_update()
 
     def _insert(self, table: sa.Table) -> Any:
         return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
@@ -243,30 +274,6 @@ class Journal:
         with self._begin() as db:
             found = sa.select(RUNS.c.run_id).where(RUNS.c.plan_digest == plan_digest)
             return list(db.scalars(found.order_by(RUNS.c.started_at)))
-
-    def sent_elsewhere(self, source: str) -> pd.DataFrame:
-        """Replays of other sources, for tasks that stand in two systems: task_id, source, run_id, at."""
-        query = (
-            sa.select(
-                ITEMS.c.task_id,
-                RUNS.c.source,
-                ITEMS.c.run_id,
-                sa.func.max(ENTRIES.c.at).label("at"),
-            )
-            .join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
-            .join(
-                ENTRIES,
-                (ENTRIES.c.run_id == ITEMS.c.run_id) & (ENTRIES.c.failure_id == ITEMS.c.failure_id),
-            )
-            .where(RUNS.c.source != source, RUNS.c.action == "replay", ENTRIES.c.event == "sent")
-            .where(ITEMS.c.task_id != "")
-            .group_by(ITEMS.c.task_id, RUNS.c.source, ITEMS.c.run_id)
-        )
-        with self._begin() as db:
-            rows = db.execute(query).mappings().all()
-        frame = pd.DataFrame(rows, columns=["task_id", "source", "run_id", "at"])
-        frame["at"] = pd.to_datetime(frame["at"], utc=True, format="ISO8601")
-        return frame.astype({"task_id": "str", "source": "str", "run_id": "str"})
 
     def replayed(self) -> pd.DataFrame:
         """By fingerprint, how many were ever replayed: fingerprint, replayed, last_replayed (UTC)."""

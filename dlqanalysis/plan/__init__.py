@@ -15,7 +15,14 @@ from dlqanalysis.frame import check, content_hash
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import FailureClass, State
 from dlqanalysis.plan.frozen import ACTIONS, CHOSEN, FLEETING, Plan
-from dlqanalysis.plan.reasons import Held, by_grade, hold_acted_on, hold_ungraded, hold_unsafe
+from dlqanalysis.plan.reasons import (
+    Held,
+    by_grade,
+    hold_acted_on,
+    hold_ungraded,
+    hold_unsafe,
+    was_undone,
+)
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 
@@ -63,6 +70,7 @@ def plan(
     if classes is None:
         classes = (FailureClass.TRANSIENT,) if action == "replay" else tuple(FailureClass)
     _refuse(failures, reason, action, limit, classes)
+    failures = failures.reset_index(drop=True)  # parts laid one under the other share row labels
     if "failure_class" not in failures:
         failures = classify(failures)
     if "fingerprint" not in failures:
@@ -74,12 +82,11 @@ def plan(
         failures = failures.assign(payload_state=whole.astype("category"))
     source = str(failures["source"].iloc[0])
     consulted = journal if action not in FLEETING else None
-    history = consulted.items(source=source) if consulted is not None else pd.DataFrame()
-    elsewhere = consulted.sent_elsewhere(source) if consulted is not None else pd.DataFrame()
-    generation = _generations(failures, history)
+    everywhere = consulted.items() if consulted is not None else pd.DataFrame()
+    generation = _generations(failures, everywhere)
     held = Held(failures)
     if action not in FLEETING:
-        hold_acted_on(held, failures, history, elsewhere, action)
+        hold_acted_on(held, failures, everywhere, source, action)
     if action == "replay":
         if duplicates is None:
             duplicates = find_duplicates(failures, key=dict(profile.keys) or None)
@@ -216,10 +223,7 @@ def _generations(failures: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
     if not len(history):
         return first
     sent = history[(history["state"] == State.SENT) & (history["action"] == "replay")]
-    undone = history[(history["state"] == State.SENT) & (history["action"] == "undo")]
-    if len(undone):  # what was taken back never ran
-        taken_back = sent["failure_id"].map(undone.groupby("failure_id")["at"].max())
-        sent = sent[~(sent["at"] < taken_back)]
+    sent = sent[~was_undone(sent, history)]
     by_id = pd.concat(
         [sent.set_index("sent_id")["generation"], sent.set_index("task_id")["generation"]]
     )

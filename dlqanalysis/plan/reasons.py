@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dlqanalysis.model import SETTLED, State
+from dlqanalysis.model import SETTLED, Outcome, State
 from dlqanalysis.plan.frozen import ACTIONS
 from dlqanalysis.profile import Profile
 
@@ -32,9 +32,9 @@ class Held:
 
 
 def hold_acted_on(
-    held: Held, failures: pd.DataFrame, history: pd.DataFrame, elsewhere: pd.DataFrame, action: str
+    held: Held, failures: pd.DataFrame, everywhere: pd.DataFrame, source: str, action: str
 ) -> None:
-    """What cannot be sent, and what somebody has acted on before."""
+    """What cannot be sent, and what somebody has acted on before, by the journal's items of all sources."""
     if action == "replay":
         state = failures["payload_state"].astype("str").fillna("missing")
         held.hold(state != "complete", "payload is " + state)
@@ -43,10 +43,11 @@ def hold_acted_on(
     held.hold(status.isin(done), "status is already " + status)
     if action != "archive":
         held.hold(failures["replayed_at"].notna(), "was already replayed")
-    if len(history):
-        _hold_by_journal(held, failures, history, action)
-    if action == "replay" and len(elsewhere):
-        _hold_twins(held, failures, elsewhere)
+    if not len(everywhere):
+        return
+    _hold_by_journal(held, failures, everywhere[everywhere["source"] == source], action)
+    if action == "replay":
+        _hold_twins(held, failures, everywhere)
 
 
 def _hold_by_journal(
@@ -67,12 +68,34 @@ def _hold_by_journal(
         held.hold(found.notna(), found)
 
 
-def _hold_twins(held: Held, failures: pd.DataFrame, elsewhere: pd.DataFrame) -> None:
-    """A task that was replayed from another system after it failed here is the same failure's other copy."""
-    last = elsewhere.sort_values("at").drop_duplicates("task_id", keep="last").set_index("task_id")
+def _hold_twins(held: Held, failures: pd.DataFrame, everywhere: pd.DataFrame) -> None:
+    """A task that was replayed after it failed here, from another system or another entry, is this failure's
+    other copy. Where the replay kept the task's id and failed again, what is there now may go."""
+    asked = everywhere["state"].isin([State.SENT, State.UNCERTAIN])
+    replays = everywhere[asked & (everywhere["action"] == "replay") & (everywhere["task_id"] != "")]
+    replays = replays[~was_undone(replays, everywhere)]
+    came_back = replays["outcome"].eq(Outcome.FAILED_AGAIN) & replays["sent_id"].eq(
+        replays["task_id"]
+    )
+    last = replays[~came_back].sort_values("at", kind="stable")
+    last = last.drop_duplicates("task_id", keep="last").set_index("task_id")
+    if not len(last):
+        return
     when = failures["task_id"].map(last["at"])
     told = "was replayed from " + last["source"] + " in run " + last["run_id"]
+    asks = "is uncertain since run " + last["run_id"] + " of " + last["source"] + ": dlq.settle it"
+    told = told.where(last["state"] == State.SENT, asks)
     held.hold(when.notna() & ~(failures["failed_at"] > when), failures["task_id"].map(told))
+
+
+def was_undone(sent: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
+    """Whether each of these items of the journal was taken back later, so that it never ran."""
+    undone = history[(history["state"] == State.SENT) & (history["action"] == "undo")]
+    if not len(undone):
+        return pd.Series(False, index=sent.index)
+    last = undone.groupby(["source", "failure_id"])["at"].max()
+    keys = pd.MultiIndex.from_frame(sent[["source", "failure_id"]])
+    return pd.Series(last.reindex(keys).array, index=sent.index) > sent["at"]
 
 
 def hold_unsafe(
