@@ -126,6 +126,8 @@ def test_surrogates_and_nul_bytes_pass():
         "password", "token=[", 'token="', "<token>", "a://b:", "://", "@", "a@b.", "eyJaaaaaaaa-",
         "-----BEGIN PRIVATE KEY-----", "1234 ", "\\", 'token=\\"', "a://b:4111111111111111,",
         "SG.aaaaaaaaaaaaaaaa", "key.", "Bearer ", "(", "{", "DE89 3704 ", "+1 ", "cookie:",
+        " -p", " mysql -p", "AUTH ", "password ", "password '", " -u a:", "name=", "name: key value: ",
+        "jdbc:oracle:thin:a/", "BasicAuth('", "authorization: Digest a=\"", "<password a", "key=aB1",
     ],
 )  # fmt: skip
 def test_hostile_payloads_are_read_once(unit):

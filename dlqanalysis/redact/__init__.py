@@ -1,7 +1,7 @@
 """Secrets and personal data out of texts and frames; structure, ids, codes and times stay.
 
-Two passes find spans: what stands behind a telling field name (JSON, repr, query strings, headers, XML,
-command lines), and what has a telling shape. What may recur is replaced by a stable pseudonym such as
+Three passes find spans: what stands behind a telling field name (JSON, repr, query strings, headers, XML),
+what has a telling shape, and what the words before it give away (command lines, SQL, prose). What may recur is replaced by a stable pseudonym such as
 <email:3fa2c19e>, salted per team, so that rows can still be joined; passwords become <secret>.
 """
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from dlqanalysis.profile import redact_salt
 from dlqanalysis.redact.fields import by_field, kind_of_field
+from dlqanalysis.redact.idioms import by_idiom
 from dlqanalysis.redact.shapes import MASKED, by_shape
 
 #: Columns that hold names, ids and codes of the systems themselves. Never redacted: diagnosis needs them.
@@ -127,7 +128,8 @@ def _field_value(name: str, text: str) -> str:
 
 
 def _redact_bytes(text: bytes) -> bytes:
-    spans = sorted([*by_field(text), *by_shape(text)], key=lambda span: (span[0], -span[1]))
+    found = [*by_field(text), *by_shape(text), *by_idiom(text)]
+    spans = sorted(found, key=lambda span: (span[0], -span[1]))
     if not spans:
         return text
     parts, position = [], 0

@@ -14,7 +14,8 @@ def _names(text: str) -> frozenset[str]:
 _SECRET = _names(
     "password passwd passphrase passcode pass pwd pw secret secrets token tokens apikey "
     "authkey accesskey secretkey privatekey encryptionkey signingkey accountkey masterkey "
-    "sshkey licensekey sharedkey connectionstring credential credentials authorization auth "
+    "sshkey licensekey sharedkey storagekey subscriptionkey functionkey clientkey appkey applicationkey "
+    "servicekey rolekey integrationkey instrumentationkey connectionstring credential credentials authorization auth "
     "cookie cookies session sessionid sessid jsessionid phpsessid csrf xsrf csrftoken "
     "xsrftoken signature sig otp totp mfacode pin pincode cvv cvc cvv2 cvc2 securitycode "
     "ssn socialsecuritynumber passport passportnumber jwt bearer webhookurl privkey "
@@ -27,7 +28,7 @@ _PERSONAL = _names(
     "driverslicense cardnumber customername recipientname contactname"
 )
 _PHONE = _names("phone phonenumber mobile mobilenumber telephone tel fax msisdn whatsapp")
-_LAST_WORDS = _names("confirmation confirm hash digest again old new value plain encoded")
+_LAST_WORDS = _names("confirmation confirm hash digest again old new value plain encoded base")
 _STRONG = ("password", "passwd", "passphrase", "pwd", "secret")
 _ENDINGS = (*_STRONG, "token", "apikey")  # written without a seam: csrfmiddlewaretoken
 
@@ -36,7 +37,7 @@ _FIELD = compiled(
     rb"|otp|mfa|pin|\btan\b|cv[vc]|security|ssn|jwt|bearer|webhook|connection|cred|seed|mnemonic|name|street"
     rb"|address|dob|birth|iban|account|bank|tax|national|license|card|\bpan\b|phone|mobile|tel|fax|msisdn"
     rb"|whatsapp)(?:[a-z0-9_.-]*))"
-    rb"""(\\*["']?\]?\)?[ \t]{0,3}(?:=>|:=|==?|:)[ \t]{0,3}|\\*["'],[ \t]{0,3}|>|[ \t]+)"""
+    rb"""(\\*["']\s{0,20}:\s{0,40}|\\*["']?\]?\)?[ \t]{0,3}(?:=>|:=|==?|:)[ \t]{0,3}|\\*["'],[ \t]{0,3}|>|[ \t]+)"""
 )
 
 
@@ -78,7 +79,7 @@ def by_field(text: bytes) -> Iterator[Span]:
             continue
         lead, name, between = match.groups()
         kind = kind_of_field(name.decode("latin-1"))
-        if not kind:
+        if not kind and not _KEY.search(name):
             continue
         word = re.sub(rb"[^a-z]", b"", name.lower())
         header = word.endswith((b"authorization", b"cookie", b"cookies"))
@@ -86,14 +87,15 @@ def by_field(text: bytes) -> Iterator[Span]:
         start = match.end()
         if sep == b">":  # <password>hunter2</password>
             end = text.find(b"</", start, start + 4096)
-            opened = lead == b"<" or _PREFIX.search(
-                text[max(0, match.start() - 24) : match.start()]
-            )
+            opened = lead == b"<" or _opens(text, match)
             closed = text[end + 2 : end + 40].partition(b">")[0].rpartition(b":")[2] == name
             if not opened or not closed or end <= start:
                 continue
         elif not sep and lead != b"-":  # a blank: --password hunter2
-            continue
+            inside = _ATTRIBUTES.match(text, start) if lead == b"<" or _opens(text, match) else None
+            if not inside:  # <wsse:Password Type="PasswordText">hunter2</wsse:Password>
+                continue
+            start, end = inside.span(1)
         elif (
             sep == b"," and not header
         ):  # ('Authorization', 'Bearer ...'), but not ["password", "email"]
@@ -105,6 +107,12 @@ def by_field(text: bytes) -> Iterator[Span]:
                 continue
             start, end = found
         value = text[start:end]
+        if (
+            not kind
+        ):  # some key, of a lock or of a cache: only what looks like key material is secret
+            if not _MATERIAL.fullmatch(value):
+                continue
+            kind = "secret"
         if not value or value.lower().decode("latin-1") in _NOTHING or MASKED.fullmatch(value):
             continue
         if word.endswith(b"tokens") and value.isdigit():  # a count: max_tokens
@@ -118,14 +126,27 @@ def by_field(text: bytes) -> Iterator[Span]:
         yield start, end, kind, value, _OWN_QUOTE.match(between)[0] if bare else b""
 
 
+_KEY = re.compile(rb"(?i)key$")
 _PSEUDONYM = re.compile(rb"<[a-z]+:[0-9a-f]{8}>")
 _PREFIX = re.compile(rb"<[\w-]{1,20}:$")  # <soap:
+_ATTRIBUTES = re.compile(rb"[^<>\n]{1,200}>([^<]{1,4096})</")
 _OWN_QUOTE = re.compile(
     rb"""\\*["']|"""
 )  # the key's own: a bare number becomes a quoted placeholder
+_MATERIAL = re.compile(
+    rb"(?=[^/]*$|.*=$)(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w+/-]{24,}={0,2}"
+)  # no id: those are of one case
 _QUOTE = re.compile(rb"""[bBuUrRfF]{0,2}(\\*)(["'])""")
 _BARE = re.compile(rb"""[^\s,;&"'<>(){}\[\]\\]+""")
 _LINE = re.compile(rb"""[^\r\n"'\\]+""")
+_PAIRS = re.compile(
+    rb"""(?:Digest|OAuth|Signature|Hawk|MAC) (?:=\\*"[^\r\n"\\]{0,500}\\*"|[^\r\n"'\\]){1,2000}"""
+)
+
+
+def _opens(text: bytes, match: "re.Match[bytes]") -> bool:
+    """Whether a field's name is that of an XML element with a prefix."""
+    return bool(_PREFIX.search(text[max(0, match.start() - 24) : match.start()]))
 
 
 def _value(text: bytes, at: int, header: bool, loose: bool, strong: bool) -> tuple[int, int] | None:
@@ -137,7 +158,7 @@ def _value(text: bytes, at: int, header: bool, loose: bool, strong: bool) -> tup
     if text[at : at + 1] == b"(":  # Key (phone)=(0151 2345)
         end = text.find(b")", at)
         return at + 1, end if end > 0 else len(text)
-    bare = (_LINE if header else _BARE).match(text, at)
+    bare = (_PAIRS.match(text, at) or _LINE.match(text, at)) if header else _BARE.match(text, at)
     if not bare:
         return None
     if loose:  # prose has colons too: "Invalid token: expired"
