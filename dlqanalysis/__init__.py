@@ -82,6 +82,7 @@ _FACE = {
     "suggest_thresholds": "health",
     "story": "story",
     "snapshot": "archive",
+    "scan": "scan",
     "redact_frame": "redact",
     "profile": "profile",
 }

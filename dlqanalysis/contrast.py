@@ -1,6 +1,7 @@
 """What a group of failures has more of than the others: workers, queues, hours, fields of the payload."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,20 +29,64 @@ def lift(
     stand as kwargs.name or args[0]; `(absent)` is a value too.
     """
     inside = _mask(failures, within)
-    if not inside.any() or inside.all():
+    same = failures["task_name"].isin(failures["task_name"][inside].unique()).to_numpy() & ~inside
+    return told([tally(failures, inside, same)], n)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the comparison needs of some failures; those of several parts are put together by `together`."""
+
+    inside: int  #: rows of the group
+    same: int  #: other rows of its tasks
+    outside: int  #: all other rows
+    values: pd.DataFrame  #: field, value, and how many rows have it: inside, same, outside
+    samples: tuple[
+        pd.DataFrame, pd.DataFrame
+    ]  #: args, kwargs, mark of rows inside, and of the same tasks
+
+
+def tally(failures: pd.DataFrame, inside: np.ndarray, same: np.ndarray) -> Tally:
+    """The counts of a group (a mask) and of the other rows of its tasks (a mask)."""
+    tables = [_of_column(failures, field, inside, same) for field in _COLUMNS]
+    values = pd.concat(tables, ignore_index=True)
+    samples = _sample(failures, inside), _sample(failures, same)
+    return Tally(
+        int(inside.sum()), int(same.sum()), len(failures) - int(inside.sum()), values, samples
+    )
+
+
+def together(tallies: Sequence[Tally]) -> Tally:
+    """The tally of all rows, from those of parts of them."""
+    values = pd.concat([one.values for one in tallies], ignore_index=True)
+    values = values.groupby(["field", "value"], sort=False, as_index=False).sum()
+    left, right = (
+        _smallest(pd.concat([one.samples[side] for one in tallies], ignore_index=True))
+        for side in (0, 1)
+    )
+    inside, same, outside = (
+        sum(getattr(one, name) for one in tallies) for name in ("inside", "same", "outside")
+    )
+    return Tally(inside, same, outside, values, (left, right))
+
+
+def told(tallies: Sequence[Tally], n: int = 20) -> pd.DataFrame:
+    """What `lift` says, from the tallies of all parts."""
+    whole = together(tallies)
+    if not whole.inside or not whole.outside:
         return _empty(
             "There is nothing to compare: "
-            + ("no row is in the group." if not inside.any() else "every row is in the group.")
+            + ("no row is in the group." if not whole.inside else "every row is in the group.")
         )
-    tasks = failures["task_name"]
-    same = tasks.isin(tasks[inside].unique()).to_numpy() & ~inside
-    fair = same if same.sum() >= FEWEST_OUTSIDE else ~inside
+    enough = whole.same >= FEWEST_OUTSIDE
     tables, notes = [], []
     for field in _COLUMNS:
-        rest = ~inside if field in ("task_name", "source") else fair
-        tables.append(_of_column(failures, field, inside, rest, within_task=rest is same))
-    if same.sum() >= FEWEST_OUTSIDE:
-        tables.append(_of_payload(failures, inside, same, notes))
+        rest = "same" if enough and field not in ("task_name", "source") else "outside"
+        rows = whole.values[whole.values["field"] == field]
+        rows = rows[["field", "value", "inside"]].assign(outside=rows[rest])
+        tables.append(_judged(rows, whole.inside, getattr(whole, rest), rest == "same"))
+    if enough:
+        tables.append(_of_payload(whole, notes))
     else:
         notes.append(
             "Payload fields are left out: there are too few other failures of these tasks."
@@ -51,7 +96,7 @@ def lift(
     found = found[found["at_least"] > 1]
     found = found.sort_values(["at_least", "field", "value"], ascending=[False, True, True])
     found = found.head(n).reset_index(drop=True)
-    found.attrs = {"notes": notes, "inside": int(inside.sum())}
+    found.attrs = {"notes": notes, "inside": whole.inside}
     return found
 
 
@@ -70,26 +115,24 @@ def _mask(failures: pd.DataFrame, within: "str | pd.Series | Mapping[str, Any]")
     return mask
 
 
-def _of_column(failures, field, inside, rest, within_task):  # type: ignore[no-untyped-def]
+def _of_column(failures, field, inside, same):  # type: ignore[no-untyped-def]
     hours = field == "hour"
     values = failures["failed_at"].dt.hour if hours else failures[field]
     codes, distinct = pd.factorize(values, use_na_sentinel=True)
     there = codes >= 0
-    a = np.bincount(codes[there & inside], minlength=len(distinct))
-    b = np.bincount(codes[there & rest], minlength=len(distinct))
     texts = [f"{int(value):02d}:00 UTC" if hours else str(value) for value in distinct]
-    names = pd.Series(texts, dtype="str")
-    table = pd.DataFrame({"field": field, "value": names, "inside": a, "outside": b})
-    return _judged(table, int(inside.sum()), int(rest.sum()), within_task)
+    table = pd.DataFrame({"field": field, "value": pd.Series(texts, dtype="str")})
+    for name, mask in (("inside", inside), ("same", same), ("outside", ~inside)):
+        table[name] = np.bincount(codes[there & mask], minlength=len(distinct))
+    return table.astype({"field": "str"})
 
 
-def _of_payload(failures, inside, rest, notes):  # type: ignore[no-untyped-def]
-    left, right = _sample(inside), _sample(rest)
-    if len(left) < inside.sum() or len(right) < rest.sum():
+def _of_payload(whole, notes):  # type: ignore[no-untyped-def]
+    left, right = whole.samples
+    if len(left) < whole.inside or len(right) < whole.same:
         notes.append(f"Payload fields are counted on {len(left):,} and {len(right):,} failures.")
-    places = np.concatenate([left, right])
-    is_inside = np.arange(len(places)) < len(left)
-    rows = failures.iloc[places]
+    rows = pd.concat([left, right], ignore_index=True)
+    is_inside = np.arange(len(rows)) < len(left)
     tables = []
     for column in ("kwargs", "args"):
         codes, values = parsed(rows[column])
@@ -116,12 +159,22 @@ def _of_payload(failures, inside, rest, notes):  # type: ignore[no-untyped-def]
     return pd.concat(tables, ignore_index=True) if tables else _empty("")
 
 
-def _sample(mask: np.ndarray) -> np.ndarray:
-    """At most SAMPLE places, evenly spread, the same ones each time."""
+def _sample(failures: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
+    """Payloads of at most SAMPLE of these rows, each with a mark made of its id: the rows with the smallest marks, so
+    that they are the same ones each time, in whatever parts the failures come."""
     places = np.flatnonzero(mask)
-    if len(places) <= SAMPLE:
-        return places
-    return places[np.linspace(0, len(places) - 1, SAMPLE).astype(np.int64)]
+    ids = failures["failure_id"].iloc[places].to_numpy(object, na_value="")
+    marks = pd.util.hash_array(ids, categorize=False)
+    few = _smallest(pd.DataFrame({"place": places, "mark": marks}))
+    rows = failures[["args", "kwargs"]].iloc[few["place"]]
+    return rows.reset_index(drop=True).assign(mark=few["mark"].to_numpy())
+
+
+def _smallest(rows: pd.DataFrame) -> pd.DataFrame:
+    if len(rows) <= SAMPLE:
+        return rows
+    last = np.partition(rows["mark"].to_numpy(), SAMPLE - 1)[SAMPLE - 1]
+    return rows[rows["mark"] <= last].reset_index(drop=True)
 
 
 def _judged(table, n1, n0, within_task):  # type: ignore[no-untyped-def]

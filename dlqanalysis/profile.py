@@ -18,6 +18,7 @@
 | DLQ_QUERIES | a folder of *.sql whose named queries are added to ours |
 | DLQ_ARM | a plan id, to let an unattended run of 40_replay send that very plan |
 | DLQ_OPERATOR | who acts, for the journal; default: the login name |
+| DLQ_DASK | the address of the Dask scheduler that `dlq.scan` uses, one that you trust; default: processes of its own |
 | DLQ_REDACT_SALT | shared by a team, so that redacted values match between reports; default: a file in DLQ_HOME |
 """
 
@@ -292,6 +293,11 @@ def groups_file() -> tuple[str, str]:
     """Path and text of the groups changed by hand, or nothing twice."""
     path = os.environ.get("DLQ_GROUPS") or ""
     return path, read_text(Path(path), "groups file") if path else ""
+
+
+def dask_address() -> str | None:
+    """The Dask scheduler to use instead of processes on this machine."""
+    return os.environ.get("DLQ_DASK") or None
 
 
 def operator() -> str:
