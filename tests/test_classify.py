@@ -131,6 +131,11 @@ KNOWN_WRONG = [
     ("P", "U", "Exception", "权限不足"),
     # a limit of 0 is no rate but a plan; numbers are masked before they are judged
     ("P", "T", "ResourceExhausted", "Quota exceeded for metric: requests per minute, limit: 0"),
+    # a step that the text names, and not what it refused
+    ("P", "U", "AmqpIllegalStateException", "Fatal exception on listener startup"),
+    # words that stand for a record as often as for the code
+    ("P", "D", "Error", "cannot locate barcode.js"),
+    ("D", "P", "Error", "invalid palette of the parcel label"),
     # code that swallows its cause
     ("T", "U", "Exception", "Could not get exchange rates"),
 ]
@@ -180,6 +185,18 @@ TRAPS = [
     ("transient", "com.acme.TransportException", "stream 7"),
     ("permanent", "Error", "net::ERR_CERT_DATE_INVALID at https://a.example.org"),
     ("transient", "Error", "net::ERR_CONNECTION_RESET at https://a.example.org"),
+    ("transient", "ReplyError", "LOADING Redis is loading the dataset in memory"),
+    ("permanent", "app.Violation", "lazy loading of [lines] is not supported"),
+    ("permanent", "IllegalStateException", "the poolTimeout cannot be greater than the lease"),
+    ("permanent", "org.hibernate.TransientPropertyValueException", "references an unsaved instance"),
+    ("permanent", "django.db.utils.ConnectionDoesNotExist", "The connection 'archive' doesn't exist."),
+    ("transient", "asyncpg.ConnectionDoesNotExistError", "connection was closed in the middle of operation"),
+    ("data", "tarfile.ReadError", "not a gzip file"),
+    ("transient", "httpx.ReadError", ""),
+    ("permanent", "app.TransportError", "Pager alerts are not enabled"),
+    ("permanent", "Error", "No table yet. Please create it and try again."),
+    ("transient", "Error", "The answer did not come within 30 seconds"),
+    ("transient", "Error", "mail_gateway_overloaded"),
     ("permanent", "psycopg2.OperationalError", 'connection to server at "db" failed: FATAL:  password authentication failed'),
     ("permanent", "Error", "Cannot connect: certificate has expired"),
     ("data", "pydantic.ValidationError", "1 validation error for Job\nretry\n  Input should be a valid integer [type=int_parsing]"),
