@@ -164,7 +164,7 @@ def test_variables_that_are_named_are_settings():
     assert {"DLQ_HOME", "DLQ_JOURNAL_URL"} <= known and "URL" in parts
     for page in PAGES:
         for name in re.findall(r"\bDLQ_[A-Z_]+\b", page.read_text()):
-            ours = name in known or re.fullmatch(rf"DLQ_(TEST_)?[A-Z]+_({parts})", name)
+            ours = name in known or re.fullmatch(rf"DLQ_(TEST_|BENCH_)?[A-Z]+_({parts})", name)
             assert ours or name == "DLQ_", f"{short(page)} names {name}"
 
 
