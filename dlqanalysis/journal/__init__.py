@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -36,6 +37,8 @@ STATES = {
     "unsent": State.NOT_REACHED,  # settled: it never happened, so a resume may send it
 }
 _RELEASES = ("refused", "skipped", "unsent")
+_BEGINS = ("started", "resumed", "settling")
+_ENDS = ("finished", "stopped", "settled")
 _TASKS = "*"  #: in place of a source: the claim of a task, in whatever system its copies stand
 
 
@@ -115,25 +118,40 @@ class Journal:
             self._append(db, run_id, [("", "started", {**options, **_here()})])
         return run_id
 
-    def reopen(self, run_id: str, options: Mapping[str, Any]) -> None:
-        """Note that this process goes on with a run."""
-        self.record(run_id, [("", "resumed", {**options, **_here()})])
+    def take(
+        self, run_id: str, event: str, detail: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Note that this process goes on with a run (`resumed`) or settles it (`settling`). Raises RunError
+        while another one holds it; of two who try at once one gets it."""
+        with self._begin() as db:
+            db.execute(self._locked(run_id, RUNS.c.run_id))
+            if holder := self._holder(db, run_id):
+                raise RunError(
+                    f"Run {run_id} is going on in {holder}: nothing was changed. Wait for it, or dlq.cancel"
+                    " it first."
+                )
+            self._append(db, run_id, [("", event, {**detail, **_here()})])
 
     def held_by(self, run_id: str) -> str:
         """Who is executing a run at this moment, as far as can be told; empty when nobody is."""
-        events = self.events(run_id)
-        starts = events[events["event"].isin(["started", "resumed"])]
-        since = events.loc[starts.index[-1] :]
-        where = starts["detail"].iloc[-1]
-        if since["event"].isin(["finished", "stopped"]).any() or where == {**where, **_here()}:
-            return ""
-        if where.get("host") == gethostname():
-            return f"process {where['pid']}" if _lives(where["pid"]) else ""
-        query = sa.select(sa.func.max(ENTRIES.c.at)).where(ENTRIES.c.run_id == run_id)
         with self._begin() as db:
-            last = datetime.fromisoformat(str(db.scalar(query)))
-        fresh = (datetime.now(UTC) - last).total_seconds() < _SILENCE
-        return f"process {where.get('pid')} on {where.get('host')}" if fresh else ""
+            return self._holder(db, run_id)
+
+    def _holder(self, db: sa.Connection, run_id: str) -> str:
+        of_run = sa.select(ENTRIES).where(ENTRIES.c.run_id == run_id, ENTRIES.c.failure_id == "")
+        events = db.execute(of_run.order_by(ENTRIES.c.seq)).mappings().all()
+        last = max(n for n, row in enumerate(events) if row["event"] in _BEGINS)
+        where, since = json.loads(events[last]["detail"]), {row["event"] for row in events[last:]}
+        if since & set(_ENDS) or where == {**where, **_here()}:
+            return ""
+        newest = sa.select(sa.func.max(ENTRIES.c.at)).where(ENTRIES.c.run_id == run_id)
+        at = datetime.fromisoformat(str(db.scalar(newest)))
+        silent = (datetime.now(UTC) - at).total_seconds() >= _SILENCE
+        if where.get("host") == gethostname():
+            # a process that was asked to stop and says nothing is another one, with the same number
+            gone = not _lives(where["pid"]) or (silent and "cancel" in since)
+            return "" if gone else f"process {where['pid']}"
+        return "" if silent else f"process {where.get('pid')} on {where.get('host')}"
 
     def claim(
         self, run_id: str, source: str, items: Sequence[Item], fleeting: bool = False

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.archive import keep, verified
-from dlqanalysis.errors import NotConfirmed, RunError
+from dlqanalysis.errors import NotConfirmed, RunError, did_you_mean
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding, Hand, Item, State, duration
-from dlqanalysis.plan import Plan
+from dlqanalysis.plan import FLEETING, Plan
 from dlqanalysis.preflight import preflight
 from dlqanalysis.profile import Profile, armed, home, parse_rate
 from dlqanalysis.profile import profile as current_profile
@@ -24,6 +24,8 @@ from dlqanalysis.replay.outcomes import FINAL, measure
 from dlqanalysis.run import Run
 
 __all__ = ["cancel", "replay", "resume", "settle", "verify"]
+
+_CHANGEABLE = ("rate", "gate", "breaker", "min_sample", "same", "wait", "trust", "poll")
 
 
 def replay(
@@ -75,7 +77,7 @@ def replay(
         raise RunError(
             f"Nothing was sent: this plan was run already. {run} dlq.resume goes on with it."
         )
-    options = {
+    options: dict[str, Any] = {
         "stages": list(stages),
         "rate": rate,
         "gate": gate if plan.action == "replay" else None,  # else nothing runs: nothing comes of it
@@ -92,10 +94,10 @@ def replay(
     ready = _readiness(to, plan.action, profile)
     findings = _passed(ready(items))
     kept = _snapshot(to, items, plan.id)
-    edited = _keep_payloads(plan)
+    # with the run, in one transaction: without it a resume would send the originals
+    options["payloads"] = _keep_payloads(plan)
     run_id = journal.start(plan, options)
-    notes = [("", "preflight", _told(findings)), ("", "snapshot", kept)]
-    journal.record(run_id, [*notes, ("", "payloads", edited)] if edited else notes)
+    journal.record(run_id, [("", "preflight", _told(findings)), ("", "snapshot", kept)])
     return Execution(
         run_id, journal.run(run_id), to, journal, options, _progress(progress), ready
     ).go(items)
@@ -123,7 +125,10 @@ def resume(
         raise NotConfirmed(
             "Nothing was sent: type the id of the run's plan into confirm to go on with it."
         )
-    payloads = _kept_payloads(run_id, journal)
+    for name in changed:
+        if name not in _CHANGEABLE:
+            raise RunError(f"'{name}' cannot be changed. {did_you_mean(name, _CHANGEABLE)}")
+    payloads = _kept_payloads(run_id, head["options"])
     _fits(head["action"], head["source"], to, bool(payloads))
     options = {"trust": None, **head["options"], **changed, "stages": list(stages)}
     _checked(options)
@@ -131,37 +136,46 @@ def resume(
     say = _progress(progress)
     if count := int((run.items["state"] == State.UNCERTAIN).sum()):
         say.say(f"{count} uncertain items stay as they are: nobody can tell whether they were sent")
+    doubted = set(run.items.loc[run.items["state"] == State.UNCERTAIN, "key"]) - {""}
     left = run.items[run.items["state"] == State.NOT_REACHED]
-    items = _items(left, head["action"], journal, options.get("undoes", ""), payloads)
+    if count := int(left["key"].isin(doubted).sum()):
+        say.say(f"{count} items stay too: they come after an uncertain one of their key (per_key)")
+        left = left[~left["key"].isin(doubted)]
+    items = _items(left, journal, options.get("undoes", ""), payloads)
     if not items:
-        journal.reopen(run_id, options)
+        journal.take(run_id, "resumed", options)
         journal.record(run_id, [("", "finished", {})])
         return Run.read(run_id, journal)
     ready = _readiness(to, head["action"], profile)
     findings = _passed(ready(items))
-    journal.reopen(run_id, options)
+    journal.take(run_id, "resumed", options)
     journal.record(run_id, [("", "preflight", _told(findings))])
-    return Execution(run_id, head, to, journal, options, say, ready).go(items)
+    before = _before(run.items, items)
+    return Execution(run_id, head, to, journal, options, say, ready, before).go(items)
 
 
 def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
     """Ask the system about every uncertain item: sent, not sent (a resume may send it), or cannot tell."""
     head = journal.run(run_id)
     _fits(head["action"], head["source"], to)
-    if holder := journal.held_by(run_id):
-        raise RunError(
-            f"Run {run_id} is going on in {holder}: nothing was changed. Wait for it, or dlq.cancel it first."
-        )
+    journal.take(run_id, "settling")
+    try:
+        _settled(run_id, head, to, journal)
+    finally:
+        journal.record(run_id, [("", "settled", {})])
+    return Run.read(run_id, journal)
+
+
+def _settled(run_id: str, head: Mapping[str, Any], to: Hand, journal: Journal) -> None:
     run = Run.read(run_id, journal)
     undoes = str(head["options"].get("undoes", ""))
     doubtful = run.items[run.items["state"] == State.UNCERTAIN]
-    doubtful = _items(doubtful, head["action"], journal, undoes, {})
-    frees = [run_id, undoes] if undoes else []
+    doubtful = _items(doubtful, journal, undoes, {})
+    frees = [run_id, undoes or run_id] if head["action"] in FLEETING else []
     for receipt in to.settle(doubtful, run_id) if doubtful else ():
         event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
         detail = {"sent_id": receipt.sent_id, "detail": f"settled: {receipt.detail}"}
         journal.record(run_id, [(receipt.failure_id, event, detail)], frees)
-    return Run.read(run_id, journal)
 
 
 def verify(run_id: str, *, to: Hand, journal: Journal) -> pd.DataFrame:
@@ -201,12 +215,25 @@ def _checked(options: Mapping[str, Any]) -> None:
     if not stages or any(size is not None and size < 1 for size in stages):
         raise RunError(f"stages={stages!r} sends nothing. Give sizes, such as (10, 50, None).")
     for name in ("gate", "breaker"):
-        if options[name] is not None and not 0 <= options[name] <= 1:
-            raise RunError(f"{name}={options[name]} is no share. Give a number between 0 and 1.")
+        share = options[name]
+        if share is None and name == "gate":
+            continue
+        if not _number(share) or not 0 <= share <= 1:
+            raise RunError(f"{name}={share!r} is no share. Give a number between 0 and 1.")
+    for name, least in (("min_sample", 1), ("same", 1), ("poll", 0.01)):
+        many = options[name]
+        if many is None and name == "same":
+            continue
+        if not _number(many) or many < least:
+            raise RunError(f"{name}={many!r} is too little. Give a number of at least {least}.")
     parse_rate(options["rate"])
     duration(options["wait"])
     if options["trust"] is not None:
         duration(options["trust"])
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _readiness(
@@ -247,13 +274,12 @@ def _keep_payloads(plan: Plan) -> dict[str, Any]:
     return {"file": path.name, "sha256": keep(rows, path)}
 
 
-def _kept_payloads(run_id: str, journal: Journal) -> dict[str, bytes]:
-    events = journal.events(run_id)
-    noted = events.loc[events["event"] == "payloads", "detail"]
-    if not len(noted):
+def _kept_payloads(run_id: str, options: Mapping[str, Any]) -> dict[str, bytes]:
+    noted = options.get("payloads")
+    if not noted:
         return {}
-    table, facts = verified(home() / "snapshots" / noted.iloc[0]["file"])
-    if facts["sha256"] != noted.iloc[0]["sha256"]:
+    table, facts = verified(home() / "snapshots" / noted["file"])
+    if facts["sha256"] != noted["sha256"]:
         raise RunError(
             f"Nothing was sent: the repaired payloads of run {run_id} are not those that were confirmed."
         )
@@ -261,22 +287,28 @@ def _kept_payloads(run_id: str, journal: Journal) -> dict[str, bytes]:
 
 
 def _items(
-    rows: pd.DataFrame, action: str, journal: Journal, undoes: str, payloads: Mapping[str, bytes]
+    rows: pd.DataFrame, journal: Journal, undoes: str, payloads: Mapping[str, bytes]
 ) -> list[Item]:
-    names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key"]
-    items = [
-        Item(
-            **{name: row[name] for name in names},
-            generation=int(row["generation"]),
-            action=action,
-            payload=payloads.get(row["failure_id"]),
-        )
-        for row in rows.to_dict("records")
-    ]
+    items = [_item(row, payload=payloads.get(row["failure_id"])) for row in rows.to_dict("records")]
     if not undoes or not items:
         return items
     done = journal.items(undoes).set_index("failure_id")["sent_id"]
     return [changed_to(i, undoes=undoes, sent_id=str(done[i.failure_id])) for i in items]
+
+
+def _before(every: pd.DataFrame, left: list[Item]) -> list[tuple[Item, str]]:
+    """What was sent already, has no outcome yet, and others of its key wait for."""
+    keys = {item.key for item in left} - {""}
+    rows = every[every["state"] == State.SENT]
+    rows = rows[~rows["outcome"].isin(FINAL) & rows["key"].isin(keys)]
+    return [(_item(row), row["sent_id"]) for row in rows.to_dict("records")]
+
+
+def _item(row: Mapping[str, Any], **more: Any) -> Item:
+    """An item as the journal has it."""
+    names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key"]
+    fields = {name: row[name] for name in names}
+    return Item(**fields, generation=int(row["generation"]), action=row["action"], **more)
 
 
 def _progress(given: Progress | Callable[[str], None] | None) -> Progress:

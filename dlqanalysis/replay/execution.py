@@ -4,21 +4,23 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from dlqanalysis.errors import DLQError
+from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.interrupt import stops_on_ctrl_c
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding, Hand, Item, Outcome, State, duration
 from dlqanalysis.plan import FLEETING
 from dlqanalysis.profile import parse_rate
 from dlqanalysis.progress import Progress
+from dlqanalysis.redact import redact
 from dlqanalysis.replay.outcomes import FINAL, measure
 from dlqanalysis.run import Run
 
 BATCH = 50  #: items claimed and sent together: what at most is uncertain after a crash
 _LOOK_AGAIN = 30.0  #: seconds between two looks at the target's health
+_NOTE = 30.0  #: seconds of waiting between two entries that say so
 Stages = Sequence[int | None]
 
 
@@ -38,13 +40,17 @@ class Execution:
         options: dict[str, Any],
         progress: Progress,
         ready: Callable[[list[Item]], list[Finding]],
+        before: Sequence[tuple[Item, str]] = (),
     ) -> None:
+        """`before`: what an earlier part of the run sent, and as what, whose outcome others of its key wait for."""
         self.run_id, self.source, self.action = run_id, head["source"], head["action"]
         self.hand, self.journal, self.options, self.progress = hand, journal, options, progress
         self.ready, self.looked = ready, time.monotonic()
         self.pause = 1 / per_second if (per_second := parse_rate(options["rate"])) else 0.0
-        self.began = datetime.now(UTC)
-        self.next_at = time.monotonic()
+        self.began = datetime.fromisoformat(head["started_at"])
+        self.next_at = self.noted = time.monotonic()
+        self.of = {item.failure_id: item for item, _ in before}
+        self.waiting = {item.failure_id: sent_id for item, sent_id in before}
         self.interrupted = threading.Event()
         self.fleeting = self.action in FLEETING
         self.frees = [run_id, str(options.get("undoes") or run_id)] if self.fleeting else []
@@ -63,7 +69,7 @@ class Execution:
             except DLQError as error:
                 because = str(error)
             except BaseException as error:  # a second Ctrl-C, a defect: say so, then let it through
-                stopped = {"because": f"{type(error).__name__}: {error}"}
+                stopped = {"because": redact(f"{type(error).__name__}: {error}")[:300]}
                 self.journal.record(self.run_id, [("", "stopped", stopped)])
                 raise
         event = ("", "stopped", {"because": because}) if because else ("", "finished", {})
@@ -79,45 +85,59 @@ class Execution:
             return
         until = time.monotonic() + duration(self.options["wait"]).total_seconds()
         told = False
-        while ill := [finding.text for finding in self.ready(list(items)) if finding.blocks]:
+        while ill := self._ill(items):
             if not told:
                 self.progress.say(f"paused: {' '.join(ill)}")
                 self.journal.record(self.run_id, [("", "paused", {"because": " ".join(ill)})])
                 told = True
             if time.monotonic() >= until:
                 raise _Stop(f"the target is not well: {' '.join(ill)}")
-            self.interrupted.wait(max(1.0, self.options["poll"]))
-            self._asked_to_stop()
+            self.rest(max(1.0, self.options["poll"]), " while the target was not well")
         if told:
             self.progress.say("the target is well again: going on")
         self.looked = time.monotonic()
 
-    def _asked_to_stop(self) -> None:
+    def _ill(self, items: Sequence[Item]) -> list[str]:
+        """Why the target may get nothing now; empty when it is well."""
+        try:
+            return [finding.text for finding in self.ready(list(items)) if finding.blocks]
+        except ConnectError as error:  # what does not answer is not well
+            return [str(error)]
+
+    def _asked_to_stop(self, during: str = "") -> None:
         if self.interrupted.is_set():
-            raise _Stop("interrupted by Ctrl-C")
+            raise _Stop(f"interrupted by Ctrl-C{during}")
         if self.journal.has(self.run_id, "cancel"):
             raise _Stop("cancelled")
 
-    def rest(self, seconds: float, because: str) -> None:
-        """Waits; wakes up for a Ctrl-C and for a cancel."""
-        if seconds > 0 and self.interrupted.wait(seconds):
-            raise _Stop(f"interrupted by Ctrl-C{because}")
+    def rest(self, seconds: float, during: str) -> None:
+        """Waits; ends with a Ctrl-C at once, with a cancel within a second. The journal hears of long waits, so
+        that nobody on another host takes the run for left."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.interrupted.wait(min(left, 1.0))
+            self._asked_to_stop(during)
+            if time.monotonic() - self.noted >= _NOTE:
+                self.journal.record(self.run_id, [("", "waiting", {})])
+                self.noted = time.monotonic()
 
     def send(self, batch: list[Item], counts: Counter[str]) -> dict[str, str]:
         """Claim and journal `sending`, call the hand, journal each answer. Gives what was sent."""
+        # before the claim: whoever is stopped while it waits leaves nothing uncertain
+        self.rest(self.next_at - time.monotonic(), "")
         taken = self.journal.claim(self.run_id, self.source, batch, self.fleeting)
         counts["skipped"] += len(taken)
         open_ = {item.failure_id: item for item in batch if item.failure_id not in taken}
         sent: dict[str, str] = {}
         if not open_:
             return sent
-        self._pace(len(open_))
+        self.next_at = max(self.next_at, time.monotonic()) + len(open_) * self.pause
         try:
             for receipt in self.hand.send(self.action, list(open_.values()), self.run_id):
                 open_.pop(receipt.failure_id)
                 detail = {"sent_id": receipt.sent_id, "detail": receipt.detail}
-                event = (receipt.failure_id, str(receipt.state), detail)
-                self.journal.record(self.run_id, [event], self.frees)
+                event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
+                self.journal.record(self.run_id, [(receipt.failure_id, event, detail)], self.frees)
                 counts[str(receipt.state)] += 1
                 if receipt.state == State.SENT:
                     sent[receipt.failure_id] = receipt.sent_id
@@ -128,11 +148,6 @@ class Execution:
                 f"{counts['uncertain']} items are uncertain; dlq.settle asks what became of them"
             )
         return sent
-
-    def _pace(self, count: int) -> None:
-        """Wait until the rate allows `count` more."""
-        self.rest(self.next_at - time.monotonic(), "")
-        self.next_at = max(self.next_at, time.monotonic()) + count * self.pause
 
 
 class _Stage:
@@ -145,12 +160,14 @@ class _Stage:
         self.tally: Counter[str] = Counter()  # final outcomes
         self.same: Counter[str] = Counter()  # fingerprint -> how many came back with it
         self.mended: set[str] = set()  # fingerprints of which one succeeded
-        self.waiting: dict[str, str] = {}  # failure_id -> sent_id, whose outcome is open
         self.silent: dict[str, float] = {}  # failure_id -> since when nobody can tell of it
-        self.of = {item.failure_id: item for item in items}
+        self.of = run.of
+        self.of |= {item.failure_id: item for item in items}
         self.began = time.monotonic()
         keyed = any(item.key for item in items)
         self.measured = run.action == "replay" and (self.options["gate"] is not None or keyed)
+        # failure_id -> sent_id, whose outcome is open: of earlier stages too, for the order within a key
+        self.waiting: dict[str, str] = run.waiting if self.measured else {}
 
     def go(self) -> None:
         todo = deque(self.items)
@@ -257,8 +274,6 @@ class _Stage:
             self._show(0)
             if self.waiting:
                 run.rest(self.options["poll"], " while waiting for outcomes")
-                if run.journal.has(run.run_id, "cancel"):
-                    raise _Stop("cancelled")
         trusted = self.tally["trusted"]
         good = self.tally[Outcome.SUCCEEDED]
         known = good + self.tally[Outcome.FAILED_AGAIN] + trusted
