@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from dlqanalysis.classify import classify
+from dlqanalysis.classify import ADDED, classify
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import FailureClass, Outcome
@@ -16,46 +17,85 @@ LEAST = 5  #: outcomes without which nothing is concluded
 def weigh(failures: pd.DataFrame, journal: Journal | None, least: int = LEAST) -> pd.DataFrame:
     """The failures with verdicts that take earlier replays into account: `classify` with `history` as evidence.
 
-    Without a journal, and where it has nothing to say, they stay as they are.
+    Without a journal, and where it has nothing to say, they stay as they are; so do verdicts that rest on
+    other evidence, such as a record that is gone.
     """
     evidence = history(failures, journal, least)
-    return classify(failures, evidence=evidence) if len(evidence) else failures
+    if not len(evidence):
+        return failures
+    judged = classify(failures, evidence=evidence)
+    if "rule" not in failures.columns:
+        return judged
+    looked_up = failures["rule"].eq("evidence").to_numpy(bool, na_value=False)
+    for name in ADDED:
+        kept = judged[name].astype("str").mask(looked_up, failures[name].astype("str"))
+        judged[name] = kept.astype("category")
+    return judged
 
 
 def history(failures: pd.DataFrame, journal: Journal | None, least: int = LEAST) -> pd.DataFrame:
     """Evidence from what became of earlier replays of the same group, for `dlq.classify(evidence=...)`.
 
-    Where at least nine in ten of `least` or more replays succeeded, the group's failures are transient,
-    whatever their text says; where at most one in ten did, those that the text calls transient are unknown:
-    waiting does not mend them. Columns source, failure_id, failure_class, why. Raises SchemaError for a
-    frame without fingerprints.
+    Where at least nine in ten of `least` or more tasks that were replayed since a failure succeeded, and the
+    error has not come up again since, that failure is transient, whatever its text says: what stood in the
+    way is gone. A success from before the failure proves nothing for it, and of data each record is a case
+    of its own. Where at most one in ten succeeded, in two runs or more, failures that the text calls
+    transient are unknown: waiting does not mend them. Counted are tasks, each with its last outcome, replayed
+    with their own payload from the same source. Columns source, failure_id, failure_class, why. Raises
+    SchemaError for a frame without fingerprints.
     """
     told = _outcomes(failures, journal)
-    told = told[told["replayed"] >= least]
-    good, bad = told["share"] >= _GOOD, told["share"] <= _BAD
-    says = pd.Series(None, index=told.index, dtype="str")
-    says[good], says[bad] = str(FailureClass.TRANSIENT), str(FailureClass.UNKNOWN)
-    counts = zip(told["succeeded"], told["replayed"], strict=True)
-    why = [f"{succeeded:,} of {of:,} replays of this error succeeded" for succeeded, of in counts]
-    why = pd.Series(why, index=told.index, dtype="str")
-    why[bad] += ": waiting does not mend it"
-    group = failures["fingerprint"].astype("str")
-    found = pd.DataFrame(
-        {
-            "source": failures["source"].astype("str"),
-            "failure_id": failures["failure_id"].astype("str"),
-            "failure_class": group.map(says),
-            "why": group.map(why),
-        }
+    told = told[told["source"].isin(failures["source"].astype("str").unique())]
+    text = (
+        failures["failure_class"].astype("str").to_numpy()
+        if "failure_class" in failures.columns
+        else np.full(len(failures), "")
     )
-    speaks = found["failure_class"].notna()
-    if (
-        "failure_class" in failures.columns
-    ):  # a failed replay says nothing against permanent and data
-        text = failures["failure_class"].astype("str")
-        doubted = found["failure_class"] == FailureClass.UNKNOWN
-        speaks &= ~doubted | (text == FailureClass.TRANSIENT)
-    return found[speaks].astype("str").reset_index(drop=True)
+    failed = failures["failed_at"].dt.tz_convert("UTC").dt.tz_localize(None).astype("M8[us]")
+    group = failures["fingerprint"].astype("str").to_numpy()
+    source = failures["source"].astype("str").to_numpy()
+    parts = []
+    for (place, name), rows in told.groupby(["source", "fingerprint"], sort=False):
+        mine = np.flatnonzero((group == name) & (source == place))
+        good = (rows["outcome"] == Outcome.SUCCEEDED).to_numpy()
+        if good.mean() <= _BAD:
+            if len(rows) >= least and rows["run_id"].nunique() > 1:
+                there = mine[text[mine] == FailureClass.TRANSIENT] if text.any() else mine
+                parts.append(_says(there, FailureClass.UNKNOWN, good.sum(), len(rows)))
+            continue
+        times = failed.to_numpy()[mine]
+        sent = rows["at"].dt.tz_localize(None).astype("M8[us]").to_numpy()
+        if not (sent[good].max() > times[~np.isnat(times)].max(initial=np.datetime64(0, "us"))):
+            continue  # it failed again after the last success: it still occurs
+        order = np.argsort(sent)
+        first = np.searchsorted(sent[order], times, side="right")  # unknown times sort last
+        since = len(rows) - first
+        succeeded = good.sum() - np.append(0, np.cumsum(good[order]))[first]
+        sure = (since >= least) & (succeeded >= _GOOD * since) & (text[mine] != FailureClass.DATA)
+        parts.append(
+            _says(mine[sure], FailureClass.TRANSIENT, succeeded[sure], since[sure], " since")
+        )
+    found = pd.concat([pd.DataFrame({"row": [], "failure_class": [], "why": []}), *parts])
+    at = found["row"].to_numpy(np.int64)
+    made = found.assign(source=source[at], failure_id=failures["failure_id"].to_numpy()[at])
+    columns = ["source", "failure_id", "failure_class", "why"]
+    return made.sort_values("row", ignore_index=True)[columns].astype("str")
+
+
+def _says(
+    rows: Any, verdict: FailureClass, succeeded: Any, of: Any, when: str = ""
+) -> pd.DataFrame:
+    """What the outcomes say of these rows, with the counts it rests on."""
+    frame = pd.DataFrame({"row": rows, "failure_class": str(verdict)})
+    pairs = frame.assign(succeeded=succeeded, of=of)[["succeeded", "of"]].drop_duplicates()
+    more = "" if verdict == FailureClass.TRANSIENT else ": waiting does not mend it"
+    texts = {
+        pair: f"{pair[0]:,} of {pair[1]:,} replays of this error succeeded{when}{more}"
+        for pair in pairs.itertuples(index=False, name=None)
+    }
+    counts = zip(*np.broadcast_arrays(succeeded, of, rows)[:2], strict=True)
+    why = [texts[pair] for pair in counts]
+    return frame.assign(why=pd.Series(why, index=frame.index, dtype="str"))
 
 
 def contradicted(
@@ -69,7 +109,9 @@ def contradicted(
     """
     if "rule" not in failures.columns:
         raise SchemaError("The frame has no rule. Classify it first: failures.pipe(dlq.classify).")
-    told = _outcomes(failures, journal)
+    every = _outcomes(failures, journal)
+    good = every["outcome"].eq(Outcome.SUCCEEDED)
+    told = good.groupby(every["fingerprint"]).agg(replayed="size", succeeded="sum")
     kinds = failures[["fingerprint", "rule", "failure_class"]].astype("str")
     kinds = kinds[kinds["rule"] != "evidence"].drop_duplicates("fingerprint")
     by_rule = kinds.merge(told, left_on="fingerprint", right_index=True)
@@ -87,18 +129,24 @@ def contradicted(
 
 
 def _outcomes(failures: pd.DataFrame, journal: Journal | None) -> pd.DataFrame:
-    """By fingerprint: replayed (with a final outcome), succeeded, share."""
+    """What became of replays of these groups, one row a task, its last: source, run_id, fingerprint, at (sent),
+    outcome. Without those that say nothing of the error: repaired payloads, and tasks that failed otherwise.
+    """
     if "fingerprint" not in failures.columns:
         raise SchemaError(
             "The frame has no fingerprint. Make it first: failures.pipe(dlq.fingerprint)."
         )
-    kept: list[dict[str, Any]] = []
-    names = failures["fingerprint"].astype("str").unique()
-    items = journal.outcomes() if journal is not None else pd.DataFrame({"fingerprint": []})
-    for name, rows in items[items["fingerprint"].isin(names)].groupby("fingerprint", sort=False):
-        succeeded = int((rows["outcome"] == Outcome.SUCCEEDED).sum())
-        kept.append({"fingerprint": name, "replayed": len(rows), "succeeded": succeeded})
-    table = pd.DataFrame(kept, columns=["fingerprint", "replayed", "succeeded"])
-    table = table.astype({"fingerprint": "str", "replayed": "int64", "succeeded": "int64"})
-    table = table.set_index("fingerprint")
-    return table.assign(share=table["succeeded"] / table["replayed"])
+    columns = ["source", "run_id", "fingerprint", "at", "outcome"]
+    if journal is None:
+        return pd.DataFrame(columns=columns)
+    items = journal.items()
+    final = items["outcome"].isin([Outcome.SUCCEEDED, Outcome.FAILED_AGAIN])
+    other = (items["came_back_as"] != "") & (items["came_back_as"] != items["fingerprint"])
+    theirs = items["fingerprint"].isin(failures["fingerprint"].astype("str").unique())
+    told = items[
+        final & theirs & ~other & (items["action"] == "replay")
+        & ~items["run_id"].isin(journal.repaired())
+    ]  # fmt: skip
+    task = told["task_id"].where(told["task_id"] != "", told["failure_id"])
+    told = told.assign(task=task).sort_values("at", kind="stable")
+    return told.drop_duplicates(["source", "fingerprint", "task"], keep="last")[columns]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 
 import dlqanalysis as dlq
@@ -10,7 +11,8 @@ from dlqanalysis.model import Outcome
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 BUSY = ("ConnectionError", "connection refused")  # transient by its text
-BROKEN = ("ValueError", "invalid literal for int() with base 10: 'x'")  # not transient by its text
+BROKEN = ("KeyError", "'margins'")  # permanent by its text
+DATA = ("ValueError", "invalid literal for int() with base 10: 'x'")
 
 
 def frame(*kinds, start=0):
@@ -36,12 +38,13 @@ def journal(tmp_path):
     return dlq.Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
 
 
-def replayed(journal, failures, outcomes):
-    """As if these failures had been replayed, with these outcomes."""
+def replayed(journal, failures, outcomes, asked="journal", **noted):
+    """As if these failures had been replayed now, with these outcomes."""
+    asked = journal if asked else None
     plan = dlq.plan(
-        failures, journal, reason="x", ungraded=None, classes=("transient", "permanent", "data")
+        failures, asked, reason="x", ungraded=None, classes=("transient", "permanent", "data")
     )
-    run = journal.start(plan, {})
+    run = journal.start(plan, noted)
     items = list(plan.items())
     assert len(items) == len(outcomes)
     journal.claim(run, plan.source, items)
@@ -49,6 +52,74 @@ def replayed(journal, failures, outcomes):
         journal.record(run, [(item.failure_id, "sent", {"sent_id": f"n{item.failure_id}"})])
         if outcome is not None:
             journal.record(run, [(item.failure_id, "outcome", {"outcome": str(outcome)})])
+    return run
+
+
+def judged(journal, failures):
+    evidence = dlq.history(failures, journal)
+    return dict(zip(evidence["failure_id"], evidence["failure_class"], strict=True))
+
+
+def test_waiting_is_given_up_after_two_runs(journal):
+    replayed(journal, frame(*[BUSY] * 3), [BAD] * 3)
+    fresh = frame(BUSY, BROKEN, start=100)
+    assert judged(journal, fresh) == {}
+    replayed(journal, frame(*[BUSY] * 3, start=10), [BAD] * 3)
+    assert judged(journal, fresh) == {"100": "unknown"}
+    evidence = dlq.history(fresh, journal)
+    assert evidence["why"].tolist() == [
+        "0 of 6 replays of this error succeeded: waiting does not mend it"
+    ]
+
+
+def test_a_success_from_before_proves_nothing(journal):
+    """A fix was deployed and everything replayed; then it broke again: nothing is called transient."""
+    replayed(journal, frame(*[BROKEN] * 9), [GOOD] * 9)
+    old = frame(BROKEN, start=100)
+    assert judged(journal, old) == {"100": "transient"}
+    both = frame(BROKEN, BROKEN, start=100)
+    both.loc[1, "failed_at"] = pd.Timestamp(datetime.now(UTC) + timedelta(hours=1))
+    assert judged(journal, both.tail(1)) == {}
+    assert judged(journal, both) == {}  # the older one would meet the same error
+    undated = old.assign(failed_at=pd.NaT).astype({"failed_at": "datetime64[us, UTC]"})
+    assert judged(journal, undated) == {}
+
+
+def test_one_task_counts_once_whatever_often_it_was_replayed(journal):
+    for _ in range(6):
+        replayed(journal, frame(BROKEN), [GOOD], asked=None)
+    assert len(journal.items()) == 6
+    assert judged(journal, frame(BROKEN, start=100)) == {}
+
+
+def test_a_repaired_payload_says_nothing_of_the_original(journal):
+    replayed(journal, frame(*[BROKEN] * 9), [GOOD] * 9, payloads={"file": "x", "sha256": "y"})
+    assert judged(journal, frame(BROKEN, start=100)) == {}
+
+
+def test_another_system_proves_nothing_here(journal):
+    staging = frame(*[BROKEN] * 9)
+    staging = staging.assign(source=staging["source"].cat.rename_categories(["celery:staging"]))
+    replayed(journal, staging, [GOOD] * 9)
+    assert judged(journal, frame(BROKEN, start=100)) == {}
+
+
+def test_who_failed_otherwise_says_nothing_of_this_error(journal):
+    for start in (0, 10):
+        run = replayed(journal, frame(*[BUSY] * 3, start=start), [None] * 3)
+        back = {"outcome": str(BAD), "fingerprint": "0" * 16}
+        journal.record(run, [(str(start + n), "outcome", back) for n in range(3)])
+    assert judged(journal, frame(BUSY, start=100)) == {}
+
+
+def test_a_record_that_is_gone_outweighs_replays(journal):
+    replayed(journal, frame(*[BROKEN] * 9), [GOOD] * 9)
+    fresh = frame(BROKEN, BROKEN, start=100)
+    gone = pd.DataFrame({"source": "celery:failed_tasks", "failure_id": ["100"],
+                         "failure_class": "data", "why": "its record is gone"}, dtype="str")  # fmt: skip
+    weighed = dlq.weigh(dlq.classify(fresh, evidence=gone), journal)
+    assert weighed["failure_class"].tolist() == ["data", "transient"]
+    assert weighed["why"].iloc[0].startswith("its record is gone")
 
 
 GOOD, BAD = Outcome.SUCCEEDED, Outcome.FAILED_AGAIN
@@ -58,10 +129,10 @@ GOOD, BAD = Outcome.SUCCEEDED, Outcome.FAILED_AGAIN
     ("kind", "outcomes", "says", "why"),
     [
         (BROKEN, [GOOD] * 9 + [BAD], "transient", "9 of 10 replays of this error succeeded"),
-        (BUSY, [BAD] * 6, "unknown", "0 of 6 replays of this error succeeded: waiting does not"),
+        (DATA, [GOOD] * 9, None, ""),  # of data each record is a case of its own
         (BUSY, [GOOD] * 6, "transient", "6 of 6 replays"),
         (BROKEN, [BAD] * 6, None, ""),  # nothing that the text did not say
-        (BUSY, [BAD] * 4, None, ""),  # too few
+        (BUSY, [BAD] * 6, None, ""),  # one run, maybe in the middle of the outage
         (BUSY, [BAD] * 3 + [GOOD] * 3, None, ""),  # undecided
         (BUSY, [BAD] * 4 + [None] * 9, None, ""),  # pending is no outcome
     ],
@@ -82,7 +153,8 @@ def test_what_replays_have_shown(journal, kind, outcomes, says, why):
 
 
 def test_evidence_decides_what_a_plan_takes(journal):
-    replayed(journal, frame(*[BUSY] * 6), [BAD] * 6)
+    replayed(journal, frame(*[BUSY] * 3), [BAD] * 3)
+    replayed(journal, frame(*[BUSY] * 3, start=10), [BAD] * 3)
     fresh = frame(BUSY, start=50)
     judged = dlq.classify(fresh, evidence=dlq.history(fresh, journal))
     made = dlq.plan(judged, journal, reason="x")

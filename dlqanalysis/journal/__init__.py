@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from dlqanalysis.errors import JournalError, RunError
 from dlqanalysis.journal import tables
 from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, short
-from dlqanalysis.model import Item, State
+from dlqanalysis.model import Item, State, worldwide
 from dlqanalysis.profile import journal_url, operator
 
 #: event of an item -> the state it leaves the item in
@@ -170,7 +170,7 @@ class Journal:
                 generation = 0 if fleeting else item.generation
                 if holder := self._claimed(db, run_id, source, item.failure_id, generation):
                     taken[item.failure_id] = holder
-            free = [item for item in items if item.failure_id not in taken and item.task_id]
+            free = [item for item in items if item.failure_id not in taken and worldwide(item.task_id)]
             for item in sorted(free if action == "replay" else [], key=lambda item: item.task_id):
                 holder = self._claimed(db, run_id, _TASKS, item.task_id, item.generation)
                 if holder not in (
@@ -315,30 +315,11 @@ class Journal:
         frame["last_replayed"] = pd.to_datetime(frame["last_replayed"], utc=True, format="ISO8601")
         return frame.astype({"fingerprint": "str", "replayed": "int64"})
 
-    def outcomes(self) -> pd.DataFrame:
-        """The last final outcome of every item ever replayed: source, run_id, failure_id, fingerprint, outcome."""
-        query = (
-            sa.select(
-                RUNS.c.source,
-                ITEMS.c.run_id,
-                ITEMS.c.failure_id,
-                ITEMS.c.fingerprint,
-                ENTRIES.c.detail,
-            )
-            .join(RUNS, RUNS.c.run_id == ITEMS.c.run_id)
-            .join(
-                ENTRIES,
-                (ENTRIES.c.run_id == ITEMS.c.run_id) & (ENTRIES.c.failure_id == ITEMS.c.failure_id),
-            )
-            .where(ENTRIES.c.event == "outcome")
-            .order_by(ENTRIES.c.seq)
-        )
+    def repaired(self) -> set[str]:
+        """The runs that sent repaired payloads instead of the originals."""
         with self._begin() as db:
-            rows = db.execute(query).mappings().all()
-        told = [{**row, "outcome": json.loads(row["detail"])["outcome"]} for row in rows]
-        names = ["source", "run_id", "failure_id", "fingerprint", "outcome"]
-        frame = pd.DataFrame(told, columns=names, dtype="str")
-        return frame.drop_duplicates(["run_id", "failure_id"], keep="last", ignore_index=True)
+            rows = db.execute(sa.select(RUNS.c.run_id, RUNS.c.options)).all()
+        return {run_id for run_id, options in rows if json.loads(options).get("payloads")}
 
     def items(self, run_id: str | None = None, source: str | None = None) -> pd.DataFrame:
         """One row an item of the runs asked for: its fields, `state`, `sent_id`, `detail`, `at`, `outcome`,
