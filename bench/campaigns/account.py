@@ -1,5 +1,6 @@
 """What a campaign came to: what ran, compared with what was planned."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from bench.campaigns.worlds import World
 
 @dataclass
 class Count:
-    """One row of the report. Planned = executed + uncertain + left + lost, and nothing was executed twice."""
+    """One row of the report. What was planned ran once, or is where it was, or nobody can tell and it is said."""
 
     world: str
     campaign: str
@@ -78,8 +79,6 @@ def account(
 
 def _settled(journal: dlq.Journal) -> int:
     """How many doubts were settled by asking the system, by the entries that say so."""
-    import sqlite3
-
     with sqlite3.connect(journal.place.removeprefix("sqlite:///")) as db:
         return int(
             db.execute(

@@ -63,12 +63,18 @@ def finish(world: World, crew: Operators, order: Order, tries: int = 30) -> list
     """Operators until one comes to the end; gives what the last one said when none does."""
     for _ in range(tries):
         answer = crew.answer(crew.start(replace(order, run_id=run_of(order), ends=True)))
-        if not answer.get("error") and (answer.get("nothing") or not answer["stopped"]):
+        if _done(answer):
             return []
         if not answer.get("error") and not world.atomic and "uncertain" in answer["stopped"]:
             return []
         time.sleep(0.3)
     return [str(answer.get("error") or answer.get("says"))]
+
+
+def _done(answer: dict[str, str]) -> bool:
+    if "error" in answer:
+        return False
+    return "nothing" in answer or not answer.get("stopped", "x")
 
 
 def settle_down(world: World, seconds: float = 20) -> None:
@@ -91,7 +97,8 @@ def opposite(world: World, crew: Operators, shared: bool) -> Count:
         for name, file in zip(names, files, strict=True)
     ]
     before = world.load()
-    pids = {order.reason: crew.start(order) for order in orders}
+    for order in orders:
+        pids = {order.reason: crew.start(order) for order in orders}
     troubles: list[str] = []
     again = dict.fromkeys(names, 0)
     while pids and time.monotonic() - began < _ENOUGH:
@@ -99,7 +106,7 @@ def opposite(world: World, crew: Operators, shared: bool) -> Count:
             if (pid := pids.get(order.reason)) is None or crew.runs(pid):
                 continue
             answer = crew.answer(pid)
-            done = answer.get("nothing") or (not answer.get("error") and not answer["stopped"])
+            done = _done(answer)
             if done or again[order.reason] == 60:
                 troubles += [] if done else [str(answer)]
                 del pids[order.reason]

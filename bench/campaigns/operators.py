@@ -2,6 +2,7 @@
 
 python -m bench.campaigns.operators: reads lines of JSON (see `Order`), forks an operator for each, whose process
 id it writes; what that operator says in the end goes to the file `out`. Each opens its own connections and journal.
+Nothing may have started threads before the fork, Polars least of all: they do not survive it.
 """
 
 import contextlib
@@ -37,6 +38,7 @@ from dlqanalysis.sources.priority_api.hand import PriorityApiHand
 EVERY = ("transient", "permanent", "data", "unknown")
 TOKEN = "adm-7f3e-secret"  #: what the admin API's server of the tests wants
 ROOT = Path(__file__).parents[2]
+_LONGEST = 900  #: seconds after which an operator that hangs is ended
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Order:
     quiet: float | None = None  #: seconds of silence after which an HTTP peer's "no" is believed
     ends: bool = False  #: goes on until nothing is left, settling what is uncertain
     full_after: int = 0  #: bytes that the journal may still grow by after its first stage
+    plans: bool = (
+        False  #: makes the plan, so that it is there when the operator starts, and nothing else
+    )
     out: str = ""
 
 
@@ -68,18 +73,24 @@ def hand_of(order: Order) -> Any:
     return PriorityApiHand(*priority_client.open_client(order.source), quiet=order.quiet)
 
 
-def planned(order: Order, journal: dlq.Journal) -> dlq.Plan:
-    """A plan of all failures of the order's task, identical ones too."""
-    failures = dlq.load(connect(order.source), since=None, task=order.task)
-    if order.newest:
-        failures = failures.iloc[::-1]
-    none = dlq.duplicates(from_records([]))
-    options = {"classes": EVERY, "duplicates": none, "ungraded": None}
-    return dlq.plan(failures, journal, reason=order.reason, **options)
+def planned(order: Order) -> "dlq.Plan | str":
+    """A plan of all failures of the order's task, identical ones too, or why there is none."""
+    try:
+        failures = dlq.load(connect(order.source), since=None, task=order.task)
+        if order.newest:
+            failures = failures.iloc[::-1]
+        none = dlq.duplicates(from_records([]))
+        options = {"classes": EVERY, "duplicates": none, "ungraded": None}
+        plan = dlq.plan(failures, reason=order.reason, **options)
+    except PlanError as error:  # others have sent everything
+        return str(error)
+    return plan if len(plan.chosen) else repr(plan)
 
 
 def operate(order: Order) -> dict[str, Any]:
     """Replay or resume; gives the run's id, what it stands at, and its repr."""
+    if not order.run_id and isinstance(plan := planned(order), str):
+        return {"run_id": "", "nothing": plan}
     journal = dlq.Journal(order.journal)
     with contextlib.closing(hand_of(order)) as hand:
         common: dict[str, Any] = {"to": hand, "journal": journal, "rate": order.rate or None}
@@ -87,16 +98,11 @@ def operate(order: Order) -> dict[str, Any]:
         if order.run_id:
             confirm = journal.run(order.run_id)["plan_id"]
             run = dlq.resume(order.run_id, confirm=confirm, **common)
-            if order.ends:
-                run = to_the_end(order, run, common, confirm)
         else:
-            try:
-                plan = planned(order, journal)
-            except PlanError as error:  # others have sent everything
-                return {"run_id": "", "nothing": str(error)}
-            if not len(plan.chosen):
-                return {"run_id": "", "nothing": repr(plan)}
-            run = dlq.replay(plan, confirm=plan.id, **common)
+            confirm = plan.id
+            run = dlq.replay(plan, confirm=confirm, **common)
+        if order.ends:
+            run = to_the_end(order, run, common, confirm)
     return {"run_id": run.run_id, "stopped": run.stopped, "says": repr(run)}
 
 
@@ -133,16 +139,15 @@ def serve() -> None:
         order = Order(**json.loads(line))
         pid = os.fork()
         if not pid:
+            signal.alarm(_LONGEST)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             try:
                 said = operate(order)
             except BaseException as error:
-                said = {
-                    "error": f"{type(error).__name__}: {error}",
-                    "trace": traceback.format_exc(),
-                }
-            part = Path(f"{order.out}.part")
+                told = f"{type(error).__name__}: {error}"
+                said = {"error": told, "trace": traceback.format_exc()}
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            part = Path(f"{order.out}.part")
             part.write_text(json.dumps(said))
             part.rename(order.out)
             os._exit(0)

@@ -22,7 +22,7 @@ from dlqanalysis.fingerprint.table import (
 )
 
 LONGEST = 8_000  #: characters of a message that are looked at
-_THREADS = min(4, pl.thread_pool_size())
+_THREADS = 4  # at most; Polars is asked when there is work, for its threads do not survive a fork
 _SPLIT = 20_000  # rows below which a second thread costs more than it gives
 
 Codes = npt.NDArray[np.int64]
@@ -158,9 +158,9 @@ def _woven(text: pa.LargeListArray, code: pa.LargeListArray) -> pl.Series:
 
 
 def _threaded(series: pl.Series, work: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    if len(series) < _SPLIT or _THREADS == 1:
+    if len(series) < _SPLIT or (threads := min(_THREADS, pl.thread_pool_size())) == 1:
         return work(series)
-    size = -(-len(series) // _THREADS)
+    size = -(-len(series) // threads)
     pieces = [series.slice(start, size) for start in range(0, len(series), size)]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return pl.concat(list(pool.map(work, pieces)), rechunk=True)
