@@ -172,7 +172,7 @@ def _tally(failures, codes, size, window, now):  # type: ignore[no-untyped-def]
     dated = times != _NAT
     end = moment(now)
     last = (
-        int(pd.Timestamp(end).as_unit("us").value)
+        int(pd.Timestamp(end).as_unit("us").asm8.view("int64"))
         if end is not None
         else (int(times[dated].max()) if dated.any() else 0)
     )

@@ -257,3 +257,14 @@ def test_nothing_is_changed_in_the_frame_that_came_in():
 def test_the_face_has_them():
     for name in ("groups", "counts", "timeline", "exhausted", "lift"):
         assert getattr(dlq, name) is getattr(patterns, name)
+
+
+def test_a_moment_given_as_now_is_taken_for_now():
+    failures = incident()
+    newest = failures["failed_at"].max()
+    for now in (newest.to_pydatetime(), newest.isoformat()):
+        table = patterns.groups(failures, now=now)
+        pd.testing.assert_frame_equal(table, patterns.groups(failures))
+        assert table.attrs["as_of"] == f"{newest:%Y-%m-%d %H:%M}Z"
+    later = patterns.groups(failures, now=(newest + pd.Timedelta(days=30)).isoformat())
+    assert (later["recent"] == 0).all()

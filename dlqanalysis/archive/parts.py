@@ -151,7 +151,9 @@ def keys(place: str, parts: Iterable[tuple[int, Part]]) -> pl.DataFrame:
         names = {name: table[name].cast(pa.large_string()) for name in ("source", "failure_id")}
         frame = pl.DataFrame(pl.from_arrow(pa.table(names)))
         tables.append(frame.with_row_index("row").insert_column(0, pl.lit(age).alias("file")))
-    return pl.concat([table.select(_NO_KEYS.schema.to_python()).cast(_NO_KEYS.schema) for table in tables])  # fmt: skip
+    return pl.concat(
+        [table.select(_NO_KEYS.columns).cast(dict(_NO_KEYS.schema)) for table in tables]
+    )
 
 
 _NO_KEYS = pl.DataFrame(

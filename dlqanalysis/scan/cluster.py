@@ -24,7 +24,7 @@ class Cluster:
                 n_workers=min(os.cpu_count() or 1, _MOST),
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
             )
         try:
             self.client = Client(self.local or address, set_as_default=False, timeout="10s")
