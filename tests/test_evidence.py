@@ -81,7 +81,7 @@ def test_a_success_from_before_proves_nothing(journal):
     both.loc[1, "failed_at"] = pd.Timestamp(datetime.now(UTC) + timedelta(hours=1))
     assert judged(journal, both.tail(1)) == {}
     assert judged(journal, both) == {}  # the older one would meet the same error
-    undated = old.assign(failed_at=pd.NaT).astype({"failed_at": "datetime64[us, UTC]"})
+    undated = old.assign(failed_at=pd.Series(pd.NaT, old.index, dtype="datetime64[us, UTC]"))
     assert judged(journal, undated) == {}
 
 

@@ -1,9 +1,11 @@
 """What a profile wants looked at before a replay: pages, commands, queries; each can be good, bad, and silent."""
 
 import sys
+import time
 
 import pytest
 
+from dlqanalysis import preflight as preflight_room
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.preflight import preflight
 from dlqanalysis.profile import Profile
@@ -51,13 +53,27 @@ def test_a_command_gets_no_shell_and_may_be_missing(tmp_path):
     assert not found.blocks and not (tmp_path / "x").exists()
 
 
+def test_a_command_may_write_much_hang_and_leave_others_running(monkeypatch):
+    monkeypatch.setattr(preflight_room, "_WAIT", 2)
+    assert "did not end within 2 seconds" in one(command=["sleep", "30"]).text
+    began = time.monotonic()
+    found = one(command=["sh", "-c", "sleep 30 & echo fine"])
+    assert not found.blocks and found.text.endswith("exits with 0: fine")
+    assert "did not end" in one(command=["yes", "x" * 1000]).text
+    much = one(command=[sys.executable, "-c", "print('first'); print('x' * 10**7)"])
+    assert not much.blocks and much.text.endswith("exits with 0: first")
+    assert time.monotonic() - began < 15
+    hostile = one(command=[sys.executable, "-c", "print('a\\x1b[2Jb\\u202e' + 'x' * 9999)"])
+    assert len(hostile.text) <= 300 and hostile.text.isprintable()
+
+
 def test_a_query(shop_url, monkeypatch):
     monkeypatch.setenv("DLQ_CELERY_URL", shop_url)
     found = one(query="active_connections", at_most=10_000)
     assert not found.blocks and " is " in found.text
     assert one(query="active_connections", at_most=-1).blocks
     assert one(query="active_connections", at_least=10_000).blocks
-    missing = one(query="active_connections", source="nowhere")
+    missing = one(query="active_connections", source="nowhere", at_most=1)
     assert missing.blocks and "DLQ_NOWHERE_URL" in missing.text
 
 
@@ -68,6 +84,12 @@ def test_a_query(shop_url, monkeypatch):
         ({"url": "http://x", "command": ["x"]}, "exactly one"),
         ({"urll": "http://x"}, "no option 'urll'"),
         ({"command": "rm -rf /"}, "as a list of texts"),
+        ({"command": []}, "as a list of texts"),
+        ({"command": ["echo", "a\0b"]}, "as a list of texts"),
+        ({"query": "active_connections"}, "a number to compare with"),
+        ({"query": "active_connections", "at_most": "80"}, "a number to compare with"),
+        ({"url": "http://x", "at_most": 3}, "Leave them out"),
+        ({"url": "http://x", "blocks": "no"}, "blocks = true or blocks = false"),
     ],
 )
 def test_what_a_check_must_be(check, words):
