@@ -1,6 +1,7 @@
 """Crashes, races and hostile payloads on every hand; writes docs/reliability.md from what was counted.
 
-DLQ_CAMPAIGN is short, long (10,000 failures, 200 kills: hours), or two numbers: failures and kills, such as 300,20.
+DLQ_CAMPAIGN is short, long (10,000 failures, 200 kills: hours), or failures and kills, such as 300,20; a third number
+is the seconds of silence after which an HTTP peer's "it never happened" is believed, a minute by default.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from tests import services as _services
 from tests.bull import running_peer
 
 HTTP = ("admin_api", "priority_api")
+FULL = ("redis_list", "celery_redis", "rabbitmq")  #: the journal is the same for all
 #: which server of which world is killed and started again
 RESTARTS = [
     ("redis_list", "redis"), ("priority_redis", "redis"), ("bullmq5", "redis"), ("bullmq6", "redis"),
@@ -52,17 +54,18 @@ class Size(NamedTuple):
     def named(cls, word: str) -> "Size":
         if word == "short":
             return cls(30, 2, 2, 1.0)
-        failures, times = (10_000, 200) if word == "long" else map(int, word.split(","))
-        return cls(failures, times, max(3, times // 10))
+        failures, times, *quiet = (
+            (10_000, 200) if word == "long" else [int(n) for n in word.split(",")]
+        )
+        return cls(failures, times, max(3, times // 10), *map(float, quiet))
 
 
 class Ground:
     """Servers and folders for campaigns. Journals are kept in memory where there is a /dev/shm: processes are
     killed here, not machines, so that nothing but time depends on a disk."""
 
-    def __init__(self, size: Size, base: Path) -> None:
-        self.size, self.base = size, base
-        self.services = _services.Services()
+    def __init__(self, size: Size, base: Path, services: _services.Services) -> None:
+        self.size, self.base, self.services = size, base, services
         self._number = 0
 
     @contextlib.contextmanager
@@ -111,6 +114,7 @@ def campaigns(ground: Ground, seed: int) -> Iterator[Callable[[], Count]]:
         yield partial(ground.campaign, name, partial(kills.killed, kills=size.kills, seed=seed))
         yield partial(ground.campaign, name, partial(kills.opposite, shared=True))
         yield partial(ground.campaign, name, partial(kills.opposite, shared=False))
+    for name in FULL:
         yield partial(ground.campaign, name, faults.full)
     for name in HTTP:
         yield partial(ground.campaign, name, partial(faults.dropped, seed=seed))
@@ -163,7 +167,7 @@ def standing(size: Size) -> Iterator[Ground]:
     memory = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     os.environ |= {"DLQ_HOME": str(base / "home"), "DLQ_ADMIN_TOKEN": TOKEN, "NO_PROXY": "*"}
-    ground = Ground(size, base)
+    ground = Ground(size, base, _services.Services())
     try:
         yield ground
     finally:
@@ -179,7 +183,7 @@ def run() -> list[str]:
         for start in ("postgres", "valkey", "rabbitmq"):
             ground.services.get(start, getattr(servers, start))
         counts: list[Count] = []
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(3) as pool:
             for found in pool.map(_tried, campaigns(ground, seed)):
                 if isinstance(found, str):
                     broken.append(found)

@@ -54,10 +54,10 @@ def _until_done(
         time.sleep(0.1)
     met = faults()
     end()
-    troubles = finish(world, crew, plain)
+    troubles = finish(world, crew, order)
     world.drain()
     if not world.atomic:
-        troubles += finish(world, crew, plain)
+        troubles += finish(world, crew, order)
     settle_down(world)
     seconds = time.monotonic() - began
     said = f"the run stopped {stops} times" + (f"; {note}" if note else "")
@@ -161,6 +161,7 @@ def cut(world: World, crew: Operators, seed: int, cuts: int, every: int, of: str
         return _until_done(
             world, crew, "answers lost", order,
             begin=lambda: setattr(wire, "open", True), faults=lambda: wire.cuts,
+            end=lambda: setattr(wire, "open", False),
         )  # fmt: skip
     finally:
         wire.close()

@@ -26,6 +26,11 @@ import pyarrow.parquet  # noqa: F401
 import redis  # noqa: F401
 
 import dlqanalysis as dlq
+import dlqanalysis.replay
+import dlqanalysis.sources.bullmq.hand
+import dlqanalysis.sources.priority_redis.hand
+import dlqanalysis.sources.rabbitmq.hand
+import dlqanalysis.sources.redis_list.hand
 from dlqanalysis.errors import PlanError
 from dlqanalysis.frame import from_records
 from dlqanalysis.sources import connect, connect_hand

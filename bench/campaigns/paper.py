@@ -53,7 +53,8 @@ def page(
         f" {os.getloadavg()[0]:.0f}, Python {platform.python_version()}, {versions}; {seconds:,.0f} s in all, seed"
         f" {seed}. {size.failures:,} failures to replay in each campaign and a tenth as many that had to stay (as"
         f" many over HTTP); {size.kills:,} kills of an operator, at most {size.faults} lost answers or kills of a"
-        " server. Journals were in memory where the machine has /dev/shm: processes were killed, not machines.",
+        ' server. An HTTP peer\'s "it never happened" was believed after'
+        f" {60 if size.quiet is None else size.quiet:.0f} s of silence. Journals were in memory where the machine has /dev/shm: processes were killed, not machines.",
         "",
         f"**{kept} of {len(counts)} campaigns kept the promise.**",
         "",
