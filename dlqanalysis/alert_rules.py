@@ -11,7 +11,7 @@ from dlqanalysis.errors import QueryError, did_you_mean
 from dlqanalysis.health import limits_of
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
-from dlqanalysis.sources.prometheus.queries import DEFAULT, named
+from dlqanalysis.sources.prometheus.queries import DEFAULT, Query, named
 
 #: threshold -> why it has no rule
 WITHOUT = {
@@ -19,6 +19,15 @@ WITHOUT = {
     "unreadable": "no metric tells which payloads can be read",
     "expires_within": "no metric tells what a source will forget",
     "always_fails": "no metric tells executions by task",
+    "stopped": "no metric tells whether work stands still: processed_per_minute comes closest",
+    "workers_down": "no metric tells how many workers there are",
+}
+#: threshold -> the words of an alert on it, its sign, severity and how long it must hold
+_BOUNDS = {
+    "failure_rate": (">", "warning", timedelta(minutes=5)),
+    "p95_latency": (">", "warning", timedelta(minutes=5)),
+    "waiting": (">", "warning", timedelta(minutes=5)),
+    "processed_per_minute": ("<", "critical", timedelta(minutes=10)),
 }
 
 
@@ -30,8 +39,8 @@ def alert_rules(
     below: Mapping[str, float] | None = None,
 ) -> str:
     """A rule file for Prometheus, YAML text. `metrics` names the set of queries, `own` puts PromQL of one's own in
-    the place of some. `above` and `below` are bounds that the profile has not: named query -> number in its unit,
-    such as above={"failure_rate": 0.05, "p95_latency": 30}, below={"processed_per_minute": 600}.
+    the place of some. `above` and `below` are further bounds, or others than the profile's: named query -> number in
+    its unit, such as above={"retry_success_rate": 0.9, "p95_latency": 10}, below={"processed_per_minute": 600}.
     """
     profile = profile or current_profile()
     limits, queries = limits_of(profile), named(metrics, own)
@@ -50,6 +59,10 @@ def alert_rules(
             # the profile's thresholds are of everything, not of each queue
             expr = f"sum({queries[query].promql}) > {limit}"
             rules += _rule(name, expr, held, severity, text, profile)
+    given = {**(above or {}), **(below or {})}
+    for name, (sign, severity, held) in _BOUNDS.items():
+        if limits[name] and name in queries and name not in given:
+            rules += _bound(name, limits[name], sign, severity, held, queries[name], profile)
     for bounds, sign, severity, held in (
         (above, ">", "warning", timedelta(minutes=5)),
         (below, "<", "critical", timedelta(minutes=10)),
@@ -59,12 +72,7 @@ def alert_rules(
                 raise QueryError(
                     f"There is no query '{query}' in '{metrics}'. {did_you_mean(query, queries)}"
                 )
-            word = {">": "High", "<": "Low"}[sign]
-            name = word + "".join(part.capitalize() for part in query.split("_"))
-            text = f"{query} is {{{{ $value | humanize }}}} ({queries[query].unit}); {sign} {limit:g} is {severity}."
-            rules += _rule(
-                name, f"({queries[query].promql}) {sign} {limit!r}", held, severity, text, profile
-            )
+            rules += _bound(query, limit, sign, severity, held, queries[query], profile)
     if "depth" in queries:
         text = "Nothing tells the depth: silence is no sign that nothing waits."
         expr = f"absent({queries['depth'].promql})"
@@ -72,6 +80,21 @@ def alert_rules(
     head = ["groups:", f"  - name: {_quoted(f'dead letters of {profile.name}')}"]
     head += [f"    # {name}: {why}" for name, why in WITHOUT.items() if limits[name] is not None]
     return "\n".join([*head, "    rules:" if rules else "    rules: []", *rules]) + "\n"
+
+
+def _bound(
+    query: str,
+    limit: float,
+    sign: str,
+    severity: str,
+    held: timedelta,
+    asked: Query,
+    profile: Profile,
+) -> Iterator[str]:
+    word = {">": "High", "<": "Low"}[sign]
+    name = word + "".join(part.capitalize() for part in query.split("_"))
+    text = f"{query} is {{{{ $value | humanize }}}} ({asked.unit}); {sign} {limit:g} is {severity}."
+    return _rule(name, f"({asked.promql}) {sign} {limit!r}", held, severity, text, profile)
 
 
 def _rule(

@@ -1,15 +1,14 @@
-"""The command line: dlq demo | lab | report | snapshot | check | journal.
+"""The command line: dlq demo | lab | report | snapshot | check | notify | rules | journal.
 
-Exit codes: 0 done, 1 and 2 are what `dlq check` found (warning, critical; 2 is a wrong command line, too),
-3 could not be done, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 and 2 are what `dlq check` found (warning, critical; 2 is a wrong command line, too), 1 is a
+report that somebody must look at, 3 could not be done, 130 stopped by Ctrl-C.
 """
 
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from typer import style
@@ -18,12 +17,10 @@ from dlqanalysis import __version__
 from dlqanalysis.errors import DLQError, SettingsError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from dlqanalysis.checkup import Checkup
     from dlqanalysis.journal import Journal
-    from dlqanalysis.model import Finding, Source
 
-FAILED, STOPPED = 3, 130
+LOOK, FAILED, STOPPED = 1, 3, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,19 +104,66 @@ def lab(
         run_lab(port=port, browser=browser, progress=progress)
 
 
+ReportSource = Annotated[str, typer.Option(help="A name (celery reads DLQ_CELERY_URL) or a path.")]
+Since = Annotated[str, typer.Option(help="7d, 24h, a date, or a time with its zone.")]
+Changes = Annotated[
+    str,
+    typer.Option(help="Deploys: a .csv or .json, or git:/path; default: what the profile names."),
+]
+Places = Annotated[
+    str,
+    typer.Option(help="Systems whose queues and workers are asked, names with commas."),
+]
+ReportOut = Annotated[Path, typer.Option(help="Folder of the HTML and JSON.")]
+Told = Annotated[
+    bool,
+    typer.Option("--notify", help="Send the sentences on top to the profile's channels."),
+]
+
+
 @report_app.command()
 def weekly(
-    source: Annotated[str, typer.Option(help="A name (celery reads DLQ_CELERY_URL) or a path.")],
-    since: Annotated[str, typer.Option(help="7d, 24h, a date, or a time with its zone.")] = "7d",
-    out: Annotated[Path, typer.Option(help="Folder of the HTML and JSON.")] = Path("reports"),
+    source: ReportSource,
+    since: Since = "7d",
+    out: ReportOut = Path("reports"),
+    changes: Changes = "",
+    notify: Told = False,
 ) -> None:
-    """The week's checklist as HTML, and its headline numbers as JSON for next week's comparison."""
-    from dlqanalysis.report import weekly as run
+    """The week's review as HTML, and its numbers as JSON for next week. Exit code 1: somebody must look."""
+    _report("weekly", source, since, out, notify, changes=changes)
 
-    _no_secret(source)
-    made = run(source, since=since, out=out)
+
+@report_app.command()
+def daily(
+    source: ReportSource,
+    since: Since = "24h",
+    out: ReportOut = Path("reports"),
+    changes: Changes = "",
+    places: Places = "",
+    usual: Annotated[
+        str, typer.Option(help="From when on failures are read to know what is usual.")
+    ] = "14d",
+    notify: Told = False,
+) -> None:
+    """One page about the day as HTML, and its numbers as JSON. Exit code 1: somebody must look."""
+    _report("daily", source, since, out, notify, changes=changes, places=places, usual=usual)
+
+
+def _report(
+    kind: str, source: str, since: str, out: Path, notify: bool, **parameters: str
+) -> NoReturn:
+    from dlqanalysis import report
+    from dlqanalysis.notify import send_text
+    from dlqanalysis.profile import profile
+
+    _no_secret(source, *parameters.values())
+    made = report.periodic(kind, source, since=since, out=out, **parameters)
     for name in ("html", "json"):
         typer.echo(made[name])
+    if notify:
+        title = f"Dead letters of {made['numbers']['source'] or source}, {kind} report"
+        send_text(title, made["numbers"]["story"], profile())
+    raise typer.Exit(LOOK if report.must_look(made["numbers"]) else 0)
 
 
 @report_app.command()
@@ -157,37 +201,99 @@ def snapshot(
     typer.echo(keep(connect(source), out))
 
 
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        help="A path, or one of the kit's own (celery, bullmq, ...); default: what DLQ_PROFILE names."
+    ),
+]
+
+
 @app.command()
 def check(
-    source: SourceName,
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names (celery reads DLQ_CELERY_URL), or paths of exports.", metavar="SOURCE..."
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    profile: Annotated[
-        Path | None, typer.Option(help="Thresholds and channels; default: what DLQ_PROFILE names.")
-    ] = None,
+    profile: ProfileName = "",
     notify: Annotated[
-        bool, typer.Option("--notify", help="Tell the profile's channels when something is found.")
+        bool, typer.Option("--notify", help="Tell the profile's channels what is new, or over.")
     ] = False,
+    again: Annotated[
+        str, typer.Option(help="With --notify: after how long the same findings are told again.")
+    ] = "4h",
 ) -> None:
-    """Judge a source by thresholds. Exit code 0 ok, 1 warning, 2 critical, 3 could not check."""
+    """Judge systems by thresholds. Exit code 0 ok, 1 warning, 2 critical, 3 could not check."""
     from dlqanalysis import health
-    from dlqanalysis.notify import send
+    from dlqanalysis.checkup import all_findings, checkups, facts_of
+    from dlqanalysis.notify import tell
     from dlqanalysis.profile import Profile
-    from dlqanalysis.sources import connect, load
 
-    limits = Profile.load(profile)
-    opened = connect(source)
-    failures = load(opened, since=None)
-    findings = health.check(failures, limits, executions=_executions(opened))
+    limits = Profile.load(profile or None)
+    done = checkups(source, limits)
     if as_json:
-        typer.echo(json.dumps(_facts(findings, failures), indent=1, default=str))
+        typer.echo(json.dumps(facts_of(done), indent=1, default=str))
     else:
-        for finding in findings:
-            color = {"critical": typer.colors.RED, "warning": typer.colors.YELLOW}
-            word = style(f"{finding.severity:<9}", fg=color.get(finding.severity))
-            typer.echo(f"{word}{finding.name:<18} {_plain(finding.text)}")
-    if notify and health.worst(findings) != "ok":
-        send(findings, limits)
-    raise typer.Exit(health.exit_code(findings))
+        for look in done:
+            _say(look, several=len(done) > 1)
+    if notify:
+        for look in done:
+            told = tell(look.findings, limits, look.source, (look.severity, look.escalation), again)
+            typer.echo(f"{look.place}: {told}", err=True)
+    if not all(look.checked for look in done):
+        raise typer.Exit(health.COULD_NOT_CHECK)
+    raise typer.Exit(health.exit_code(all_findings(done)))
+
+
+@app.command()
+def notify(
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test message; without it nothing is sent.")
+    ] = False,
+    profile: ProfileName = "",
+) -> None:
+    """Which channels the profile names, and with --test a message to each of them."""
+    from dlqanalysis.notify import send_text
+    from dlqanalysis.profile import Profile, notify_urls
+
+    limits = Profile.load(profile or None)
+    if test:
+        lines = ["If you can read this, alerts of dlq check arrive here. Nothing is wrong."]
+        count = send_text(f"Test of {limits.name}", lines, limits)
+        typer.echo(f"{count} channel{'' if count == 1 else 's'} took the test message.")
+        return
+    for variable in notify_urls(limits):
+        typer.echo(f"{variable} is set. `dlq notify --test` sends there.")
+    if not limits.notify:
+        typer.echo(f"Profile '{limits.name}' names no channel: nothing is ever sent.")
+
+
+@app.command()
+def rules(
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="As a rule file for Prometheus, YAML.")
+    ] = False,
+    metrics: Annotated[
+        str, typer.Option(help="With --prometheus: whose metrics, queues, lists or tasks.")
+    ] = "queues",
+    profile: ProfileName = "",
+) -> None:
+    """The thresholds in force, with what they mean; or alerting rules made of them."""
+    from dlqanalysis.profile import Profile
+
+    limits = Profile.load(profile or None)
+    if prometheus:
+        from dlqanalysis.alert_rules import alert_rules
+
+        typer.echo(alert_rules(limits, metrics), nl=False)
+        return
+    from dlqanalysis.health import THRESHOLDS, limits_of, readable
+
+    for name, value in limits_of(limits).items():
+        typer.echo(f"{name:<21} {readable(value):>8}  {THRESHOLDS[name][1]}")
 
 
 @journal_app.command()
@@ -232,36 +338,19 @@ def _plain_lines(text: str) -> str:
     return "\n".join(_plain(line) for line in text.splitlines())
 
 
-def _executions(source: "Source") -> "pd.DataFrame | None":
-    """What the system knows of executions, where it keeps them; None where it does not."""
-    if not hasattr(source, "ask"):
-        return None
-    from dlqanalysis.queries import queries
-
-    try:
-        return queries(source).success_rate()
-    except DLQError:
-        return None
-
-
-def _facts(findings: "list[Finding]", failures: "pd.DataFrame") -> dict[str, Any]:
-    from dlqanalysis import health
-
-    return {
-        "source": failures.attrs.get("source"),
-        "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "severity": health.worst(findings),
-        "truncated": bool(failures.attrs.get("truncated")),
-        "findings": [
-            {
-                "name": finding.name,
-                "severity": finding.severity,
-                "text": _plain(finding.text),
-                "facts": dict(finding.facts),
-            }
-            for finding in findings
-        ],
-    }
+def _say(look: "Checkup", several: bool) -> None:
+    """One place's findings, a line each; how grave it is and whom to call below."""
+    if several:
+        typer.echo(f"{_plain(look.place)}:")
+    for finding in look.findings:
+        color = {"critical": typer.colors.RED, "warning": typer.colors.YELLOW}
+        word = style(f"{finding.severity:<9}", fg=color.get(finding.severity))
+        typer.echo(f"{word}{finding.name:<20} {_plain(finding.text)}")
+    for name, level in (("severity", look.severity), ("escalation", look.escalation)):
+        if level is not None:
+            typer.echo(f"{name:<29} {_plain(str(level))}")
+            for step in level.steps:
+                typer.echo(f"{'':<29} - {_plain(step)}")
 
 
 def _plain(text: str) -> str:

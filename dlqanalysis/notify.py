@@ -3,62 +3,150 @@
 `notify = ["DLQ_ALERT_URL"]` in the profile; the variable holds an apprise URL, which is a secret.
 """
 
+import hashlib
+import json
 import logging
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from dlqanalysis.errors import ConnectError, SettingsError
-from dlqanalysis.model import Finding
-from dlqanalysis.profile import Profile, notify_urls
+from dlqanalysis.model import Finding, duration
+from dlqanalysis.profile import Profile, home, notify_urls
 from dlqanalysis.redact import redact
 
 _ORDER = ("critical", "warning", "ok")
+_LEVELS = ("Severity", "Escalation")
 _LONGEST = 3500  # Slack cuts a message at 4,000 characters
 
 
-def preview(findings: Sequence[Finding]) -> str:
-    """What would be sent: a title line and one line a finding, the gravest first; plain text, redacted."""
+def preview(findings: Sequence[Finding], place: str = "", levels: Sequence[Any] = ()) -> str:
+    """What would be sent: a title line, how grave it is and whom to call, and one line a finding, the gravest
+    first; plain text, redacted. `levels` are what health.severity and health.escalation give.
+    """
     counts = {word: sum(finding.severity == word for finding in findings) for word in _ORDER}
     title = (
         ", ".join(f"{counts[word]} {word}" for word in _ORDER if counts[word]) or "nothing checked"
     )
     lines = [
+        _line(f"{word}: {level}") for word, level in zip(_LEVELS, levels, strict=False) if level
+    ]
+    lines += [
         f"{finding.severity.upper()} {finding.name}: {_line(finding.text)}"
         for finding in sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
     ]
-    text = "\n".join([f"Dead letters: {title}", *lines])
+    text = "\n".join([f"{_about(place)}: {title}", *lines])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 20].rsplit("\n", 1)[0] + "\n... cut"
 
 
-def send(findings: Sequence[Finding], profile: Profile) -> int:
+def send(
+    findings: Sequence[Finding], profile: Profile, place: str = "", levels: Sequence[Any] = ()
+) -> int:
     """Sends the preview to every channel that the profile names; gives how many took it.
 
     Raises SettingsError when the profile names none, ConnectError when a channel did not take it.
     """
-    import apprise
+    urls = _channels(profile)
+    title, _, body = preview(findings, place, levels).partition("\n")
+    _all_took(_deliver(title, body, _worst(findings), urls), urls)
+    return len(urls)
 
+
+def send_text(title: str, lines: Sequence[str], profile: Profile) -> int:
+    """Sends a few sentences, such as `dlq.story` of a day, to every channel; gives how many took it."""
+    urls = _channels(profile)
+    body = "\n".join(_line(line) for line in lines)[:_LONGEST]
+    _all_took(_deliver(_line(title), body, "ok", urls), urls)
+    return len(urls)
+
+
+def tell(
+    findings: Sequence[Finding],
+    profile: Profile,
+    place: str,
+    levels: Sequence[Any] = (),
+    again: str = "4h",
+    now: datetime | None = None,
+) -> str:
+    """Sends what is new: the same findings of a place not again within `again`, and once that they are over.
+
+    Gives what was done: sent, already told, resolved, or nothing to tell. What each channel was told is kept
+    in DLQ_HOME, by channel: one that was away is told the next time, and the others are not told twice.
+    """
+    urls, when = _channels(profile), now or datetime.now(UTC)
+    bad = sorted((one.severity, one.name) for one in findings if one.severity != "ok")
+    digest = hashlib.sha256(repr(bad).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    state = _told(place)
+    due = {
+        name: url
+        for name, url in urls.items()
+        if (_is_due(state.get(name), digest, when, again) if bad else name in state)
+    }
+    if not due:
+        return "already told" if bad else "nothing to tell"
+    if bad:
+        title, _, body = preview(findings, place, levels).partition("\n")
+    else:
+        title = f"{_about(place)}: resolved"
+        body = (
+            f"Nothing is found any more. It was: {', '.join(_names(state[name] for name in due))}."
+        )
+    refused = _deliver(title, body, _worst(findings), due)
+    for name in due:
+        if name in refused:
+            continue
+        if bad:
+            names = [name for _, name in bad]
+            state[name] = {"digest": digest, "at": when.isoformat(), "names": names[:20]}
+        else:
+            state.pop(name, None)
+    _keep(place, state)
+    _all_took(refused, due)
+    return "sent" if bad else "resolved"
+
+
+def _worst(findings: Sequence[Finding]) -> str:
+    return next((word for word in _ORDER if any(f.severity == word for f in findings)), "ok")
+
+
+def _about(place: str) -> str:
+    return f"Dead letters of {_line(place)}" if place else "Dead letters"
+
+
+def _channels(profile: Profile) -> dict[str, str]:
     urls = notify_urls(profile)
     if not urls:
         raise SettingsError(
             f"Profile '{profile.name}' names no channel, so nothing was sent. Write"
             ' notify = ["DLQ_ALERT_URL"] into it and set that variable to an apprise URL.'
         )
+    return urls
+
+
+def _deliver(title: str, body: str, severity: str, urls: Mapping[str, str]) -> list[str]:
+    """Sends to each channel; gives the variables of those that did not take it."""
+    import apprise
+
     kind = {
         "critical": apprise.NotifyType.FAILURE,
         "warning": apprise.NotifyType.WARNING,
         "ok": apprise.NotifyType.SUCCESS,
-    }[next((word for word in _ORDER if any(f.severity == word for f in findings)), "ok")]
-    title, _, body = preview(findings).partition("\n")
+    }[severity]
     refused = []
     with _quiet():
-        for variable, url in urls.items():
-            channel = apprise.Apprise()
-            if not channel.add(url):
+        channels = {}
+        for variable, url in urls.items():  # all are known before one is sent to
+            channels[variable] = apprise.Apprise()
+            if not channels[variable].add(url):
                 raise SettingsError(
-                    f"{variable} holds no URL that apprise knows, so nothing was sent there."
+                    f"{variable} holds no URL that apprise knows, so nothing was sent."
                     " A webhook is json://host/path, Slack is slack://TokenA/TokenB/TokenC."
                 )
+        for variable, channel in channels.items():
             sent = channel.notify(
                 title=title,
                 body=body or title,
@@ -67,12 +155,60 @@ def send(findings: Sequence[Finding], profile: Profile) -> int:
             )
             if not sent:
                 refused.append(variable)
+    return refused
+
+
+def _all_took(refused: Sequence[str], urls: Mapping[str, str]) -> None:
     if refused:
         raise ConnectError(
             f"{len(urls) - len(refused)} of {len(urls)} channels took the message."
             f" Check what {', '.join(refused)} names: the host did not answer, or refused it."
         )
-    return len(urls)
+
+
+def _is_due(state: Mapping[str, Any] | None, digest: str, now: datetime, again: str) -> bool:
+    """Whether a channel has not been told these findings, or so long ago that they are told again."""
+    if state is None or state["digest"] != digest:
+        return True
+    return now - datetime.fromisoformat(state["at"]) >= duration(again)
+
+
+def _names(states: Iterator[Mapping[str, Any]]) -> list[str]:
+    return sorted({_line(name) for state in states for name in state["names"]})
+
+
+def _told(place: str) -> dict[str, dict[str, Any]]:
+    """What each channel was told of a place; nothing where that cannot be read: then it is told again."""
+    try:
+        kept = json.loads(_file(place).read_text(encoding="utf-8"))
+        for state in kept.values():
+            if not (isinstance(state["digest"], str) and isinstance(state["names"], list)):
+                return {}
+            if datetime.fromisoformat(state["at"]).tzinfo is None:
+                return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return {}
+    return dict(kept)
+
+
+def _keep(place: str, state: Mapping[str, Any]) -> None:
+    path = _file(place)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(json.dumps(state), encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise SettingsError(
+            f"The message was sent, but {path} cannot be written ({error.strerror}), so it will be sent again"
+            " at the next check. Set DLQ_HOME to a folder of your own."
+        ) from None
+
+
+def _file(place: str) -> Path:
+    name = hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return home() / "notified" / f"{name}.json"
 
 
 def _line(text: str) -> str:

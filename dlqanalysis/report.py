@@ -1,4 +1,4 @@
-"""Notebook -> executed notebook -> one HTML file that opens anywhere; and the weekly report made of them."""
+"""Notebook -> executed notebook -> one HTML file that opens anywhere; and the weekly and daily reports made of them."""
 
 import json
 import os
@@ -21,7 +21,8 @@ from dlqanalysis.profile import jupyter_folders
 from dlqanalysis.redact import redact
 
 __all__ = [
-    "archivable", "compare", "headline", "html", "keep", "novelty", "read", "rehearse", "run", "weekly",
+    "archivable", "compare", "daily", "headline", "html", "keep", "must_look", "novelty", "periodic", "read",
+    "rehearse", "run", "weekly",
 ]  # fmt: skip
 
 _FIGURE = "application/vnd.plotly.v1+json"
@@ -135,19 +136,42 @@ def weekly(
     now: datetime | None = None,
     **parameters: Any,
 ) -> dict[str, Any]:
-    """Run weekly_report and leave weekly-<date>.html, .json and .ipynb in `out`.
+    """Run weekly_report and leave weekly-<date>.html, .json and .ipynb in `out`: see periodic."""
+    return periodic("weekly", source, since, out, now, **parameters)
 
-    Gives html, json and notebook (paths), numbers (see headline) and compared_with (the JSON of the last
-    report of the same source in `out`, or None).
+
+def daily(
+    source: str,
+    since: str = "24h",
+    out: str | Path = "reports",
+    now: datetime | None = None,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Run daily_report and leave daily-<date>.html, .json and .ipynb in `out`: see periodic."""
+    return periodic("daily", source, since, out, now, **parameters)
+
+
+def periodic(
+    kind: str,
+    source: str,
+    since: str,
+    out: str | Path = "reports",
+    now: datetime | None = None,
+    **parameters: Any,
+) -> dict[str, Any]:
+    """Run <kind>_report and leave <kind>-<date>.html, .json and .ipynb in `out`; parameters are the notebook's.
+
+    Gives html, json and notebook (paths), numbers (see headline; story: the sentences on top) and
+    compared_with (the JSON of the last report of this kind and source in `out`, or None).
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"weekly-{now or datetime.now(UTC):%Y-%m-%d}"
+    stem = f"{kind}-{now or datetime.now(UTC):%Y-%m-%d}"
     numbers = folder / f"{stem}.json"
-    last = _last(folder, stem, source)
+    last = _last(folder, kind, stem, source)
     chosen = {"source": source, "since": since, **parameters}
     chosen |= {"keep": str(numbers.resolve()), "previous": str(last.resolve()) if last else ""}
-    book = run("weekly_report", chosen, folder / f"{stem}.ipynb")
+    book = run(f"{kind}_report", chosen, folder / f"{stem}.ipynb")
     keep({**(read(numbers) or {}), "asked": _asked(source)}, numbers)
     page = html(book, folder / f"{stem}.html")
     return {
@@ -157,6 +181,13 @@ def weekly(
         "numbers": read(numbers),
         "compared_with": last,
     }
+
+
+def must_look(numbers: Mapping[str, Any]) -> bool:
+    """Whether a report's numbers want somebody to look: its story is not that it was quiet, or a finding is
+    critical."""
+    told = numbers.get("story") or [""]
+    return not told[0].startswith("Quiet") or numbers.get("severity") == "critical"
 
 
 def rehearse(failures: pd.DataFrame, limit: int = 50) -> pd.DataFrame:
@@ -216,7 +247,7 @@ def _checked(where: Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
                 f"{name} is a URL with credentials, and parameters are written into the report. Set"
                 f" DLQ_<NAME>_URL to it and give the name as {name}."
             )
-        if name == "source" and value and Path(value).is_file():
+        if name in ("source", "changes") and value and Path(value).is_file():
             parameters[name] = value = str(Path(value).resolve())
         if Path(value).is_absolute():
             hidden[value] = Path(value).name
@@ -238,9 +269,9 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         raise SettingsError(f"Parameter {name} must be {kind}, not '{value}'.") from None
 
 
-def _last(folder: Path, stem: str, source: str) -> Path | None:
-    """The newest earlier report's numbers of this source."""
-    for path in sorted(folder.glob("weekly-*.json"), reverse=True):
+def _last(folder: Path, kind: str, stem: str, source: str) -> Path | None:
+    """The newest earlier report's numbers of this kind and source."""
+    for path in sorted(folder.glob(f"{kind}-*.json"), reverse=True):
         if path.stem < stem:
             try:
                 numbers = read(path)

@@ -5,6 +5,7 @@ One to five sentences out of the frames, the same for the same failures; a quiet
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from dlqanalysis.contrast import lift
 from dlqanalysis.duplicates import duplicates
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.lives import affected
-from dlqanalysis.onsets import onsets
+from dlqanalysis.model import moment
+from dlqanalysis.onsets import FEWEST, onsets
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
@@ -51,26 +53,35 @@ def story(
     changed: pd.DataFrame | None = None,
     before: Mapping[str, Any] | None = None,
     profile: Profile | None = None,
+    since: str | datetime | None = None,
 ) -> list[str]:
     """One to five sentences, the weightiest first: what fails, since when, what changed before it, what its
     failures have in common, whether it goes on or grows, which failures are copies; or that it is quiet.
 
-    `changed` is what dlq.changes gives, `before` the numbers of an earlier report (report.read). Needs
-    `failures` classified and fingerprinted. Texts are redacted.
+    `changed` is what dlq.changes gives, `before` the numbers of an earlier report (report.read). With `since`
+    (24h, a date, a time) the story is of the time from then on, and what was before tells what is usual: a day
+    alone cannot. Needs `failures` classified and fingerprinted. Texts are redacted.
     """
     for column in ("fingerprint", "failure_class", "rule"):
         if column not in failures.columns:
             raise SchemaError(
                 f"The frame has no {column}. Make it first: failures.pipe(dlq.classify).pipe(dlq.fingerprint)."
             )
-    if failures.empty:
-        return ["Quiet: nothing failed in this time." + _than_before(failures, before)]
+    begin = moment(since)
+    recent = failures if begin is None else failures[failures["failed_at"] >= pd.Timestamp(begin)]
+    if recent.empty:
+        return ["Quiet: nothing failed in this time." + _than_before(recent, before)]
     profile = profile or current_profile()
     found = onsets(failures)
     growing = _growing(failures, found)
     grown = {name for group in growing for name in group}
-    episodes = sorted(_episodes(failures, found, grown), key=lambda one: -one.weight)
-    tail = [text for text in (_copies(failures, profile), _growth(failures, growing)) if text]
+    episodes = _episodes(failures, found, grown)
+    episodes = [one for one in episodes if one.rows.index.isin(recent.index).any()]
+    episodes.sort(key=lambda one: -one.weight)
+    known = grown.union(*(one.groups for one in episodes))
+    growing = [group for group in growing if recent["fingerprint"].isin(group).any()]
+    tail = [_new(recent, known, before), _copies(recent, profile), _growth(failures, growing)]
+    tail = [text for text in tail if text]
     room = MOST - len(tail)
     blamed = _blamed(failures, changed)
     told = [_told(one, failures, blamed, profile) for one in episodes[:room]]
@@ -79,11 +90,28 @@ def story(
         told[-1] = f"{told[-1][:-1]}; besides, {_brief(rest[0])}" + (
             f", and {len(rest) - 1} more." if len(rest) > 1 else "."
         )
-    if not told and not growing:
-        told = [_quiet(failures, before)]
-    elif before is not None:
-        told[:1] = [told[0] + _than_before(failures, before)] if told else []
+    if not told and not growing and not _new(recent, known, before):
+        told = [_quiet(recent, before)]
+    elif before is not None and told:
+        told[0] += _than_before(recent, before)
     return [redact(sentence) for sentence in [*told, *tail]]
+
+
+def _new(recent: pd.DataFrame, known: set[str], before: Mapping[str, Any] | None) -> str:
+    """Groups that are in no earlier report and belong to no episode: a short time shows no onset."""
+    if before is None or "fingerprints" not in before:
+        return ""
+    counts = recent["fingerprint"].value_counts()
+    fresh = [str(name) for name, count in counts.items()
+             if count >= FEWEST and name not in before["fingerprints"] and name not in known]  # fmt: skip
+    if not fresh:
+        return ""
+    rows = recent[recent["fingerprint"] == fresh[0]]
+    more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
+    return (
+        f"New since the last report: {rows['task_name'].mode().iloc[0]}, {len(rows):,} failures since"
+        f" {rows['failed_at'].min():%d %b %H:%M} UTC, {_what(rows)}{more}."
+    )
 
 
 def _episodes(failures: pd.DataFrame, began: pd.DataFrame, grown: set[str]) -> list[_Episode]:

@@ -16,8 +16,8 @@ from dlqanalysis import __version__, archive
 from dlqanalysis.cli import app, main
 from dlqanalysis.frame import from_records
 
-COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "notebook"],
-            ["snapshot"], ["check"], ["journal"], ["journal", "runs"], ["journal", "verify"]]  # fmt: skip
+COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "daily"], ["report", "notebook"],
+            ["snapshot"], ["check"], ["notify"], ["rules"], ["journal"], ["journal", "runs"], ["journal", "verify"]]  # fmt: skip
 
 
 @dataclass
@@ -91,9 +91,12 @@ def test_every_command_and_option_has_help():
         "demo",
         "lab",
         "weekly",
+        "daily",
         "notebook",
         "snapshot",
         "check",
+        "notify",
+        "rules",
         "runs",
         "verify",
     }
@@ -182,6 +185,83 @@ def test_check_for_machines(dlq, export):
     depth = next(finding for finding in told["findings"] if finding["name"] == "depth")
     assert depth["facts"]["waiting"] == 5
     assert "hunter2" not in result.stdout and "jo@example.com" not in result.stdout
+
+
+def test_check_of_several_says_whose_and_whom_to_call(dlq, export, tmp_path):
+    strict = tmp_path / "strict.toml"
+    strict.write_text(
+        'extends = "redis_list"\n[thresholds]\ndepth = 0\n'
+        '[severity.high]\nwhen = ["depth > 4"]\nrespond = "30m"\n'
+        '[escalation.L1]\nwhen = ["depth > 4"]\ncontact = "jo@example.com"\nsteps = ["look"]\n'
+    )
+    gone = {"DLQ_GONE_URL": "list+redis://127.0.0.1:9/0?keys=a"}
+    result = dlq("check", str(export), "gone", "--profile", str(strict), **gone)
+    assert result.returncode == 2, result.stderr
+    assert f"{export}:\n" in result.stdout and "gone:\n" in result.stdout
+    assert re.search(r"^critical unreachable ", result.stdout, re.M)
+    assert re.search(r"^severity +high, respond within 30m: depth > 4$", result.stdout, re.M)
+    assert re.search(r"^escalation +L1 \(<email:\w+>\): depth > 4\n +- look$", result.stdout, re.M)
+    result = dlq("check", str(export), "gone", "nobody", "--json", "--profile", str(strict), **gone)
+    told = json.loads(result.stdout)
+    assert result.returncode == 3  # one could not be checked; the others were
+    assert [check["checked"] for check in told["checks"]] == [True, True, False]
+    assert told["checks"][0]["level"]["respond"] == "30m"
+    assert told["checks"][0]["escalation"]["steps"] == ["look"]
+    assert {finding["place"] for finding in told["findings"]} == {str(export), "gone", "nobody"}
+
+
+def test_rules_are_the_thresholds_in_force_or_yaml(dlq):
+    shown = dlq("rules", "--profile", "bullmq")
+    assert shown.returncode == 0
+    assert re.search(r"^waiting +1,000  more tasks", shown.stdout, re.M)
+    assert re.search(r"^failure_rate +0.05 ", shown.stdout, re.M)
+    import yaml
+
+    made = yaml.safe_load(dlq("rules", "--prometheus", DLQ_PROFILE="bullmq").stdout)
+    alerts = {rule["alert"]: rule["expr"] for rule in made["groups"][0]["rules"]}
+    assert alerts["HighFailureRate"].endswith("> 0.05")
+    assert alerts["HighP95Latency"].endswith("> 30") and alerts["HighWaiting"].endswith("> 1000")
+    lists = dlq("rules", "--prometheus", "--metrics", "lists", "--profile", "redis_list").stdout
+    [low] = [
+        rule
+        for rule in yaml.safe_load(lists)["groups"][0]["rules"]
+        if rule["alert"].startswith("Low")
+    ]
+    assert low["expr"].endswith("< 600") and low["for"] == "600s"
+    assert dlq("rules", "--profile", "bulmq").stderr.count("Did you mean 'bullmq'") == 1
+
+
+def test_notify_sends_a_test_and_nothing_unasked(dlq, monkeypatch, tmp_path):
+    from tests.test_notify import channels
+
+    with channels(monkeypatch) as channel:
+        profile = tmp_path / "p.toml"
+        profile.write_text('name = "shop"\nnotify = ["DLQ_ALERT_URL"]\n')
+        shown = dlq("notify", "--profile", str(profile))
+        assert "DLQ_ALERT_URL is set" in shown.stdout and channel.got == []
+        assert "s3cretpass" not in shown.stdout
+        done = dlq("notify", "--test", "--profile", str(profile))
+        assert done.stdout == "1 channel took the test message.\n"
+        assert channel.got[0]["title"] == "Test of shop"
+    assert "names no channel" in dlq("notify").stdout
+    refused = dlq("notify", "--test")
+    assert refused.returncode == 3 and "names no channel, so nothing was sent" in refused.stderr
+
+
+def test_check_notify_tells_once(dlq, export, monkeypatch, tmp_path):
+    from tests.test_notify import channels
+
+    profile = tmp_path / "p.toml"
+    profile.write_text('name = "shop"\nnotify = ["DLQ_ALERT_URL"]\n')
+    with channels(monkeypatch) as channel:
+        arguments = ("check", str(export), "--notify", "--profile", str(profile))
+        assert dlq(*arguments).stderr.endswith(": sent\n")
+        assert dlq(*arguments).stderr.endswith(": already told\n")
+        assert dlq(*arguments, "--again", "0s").stderr.endswith(": sent\n")
+        assert [message["title"].partition(": ")[2] for message in channel.got] == [
+            "1 warning, 7 ok"
+        ] * 2
+        assert "Severity: medium: warning" in channel.got[0]["message"]
 
 
 def test_check_notify_without_a_channel_is_a_sentence(dlq, export):

@@ -89,7 +89,8 @@ def test_every_dlq_command_of_the_readme_runs(command, celery, tmp_path, monkeyp
         timeout=300,
         check=False,
     )
-    assert done.returncode in ((1, 2) if arguments[1] == "check" else (0,)), done.stderr
+    loud = {"check": (1, 2), "report": (0, 1)}  # the demo's incident wants somebody to look
+    assert done.returncode in loud.get(arguments[1], (0,)), done.stderr
     assert done.stdout and not done.stderr
     for line in done.stdout.splitlines() if arguments[1] != "check" else []:
         assert Path(line).stat().st_size > 1000, line

@@ -25,13 +25,13 @@ def cells_of(name):
 
 def test_the_notebooks_are_all_here():
     assert set(NAMES) >= {
-        "00_start_here", "10_triage", "20_patterns", "30_duplicates", "40_replay", "weekly_report",
+        "00_start_here", "10_triage", "20_patterns", "30_duplicates", "40_replay", "weekly_report", "daily_report",
     }  # fmt: skip
 
 
 @each
 def test_names_and_title(name):
-    assert re.fullmatch(r"\d0_[a-z_]+|weekly_report", name)
+    assert re.fullmatch(r"\d0_[a-z_]+|(weekly|daily)_report", name)
     first = read(name)["cells"][0]
     assert first["cell_type"] == "markdown"
     title, empty_line, text = source(first).split("\n", 2)

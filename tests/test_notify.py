@@ -3,14 +3,18 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.health import Level
 from dlqanalysis.model import Finding
-from dlqanalysis.notify import preview, send
-from dlqanalysis.profile import Profile
+from dlqanalysis.notify import preview, send, send_text, tell
+from dlqanalysis.profile import Profile, home
 
 FINDINGS = [
     Finding(name="oldest", severity="ok", text="The oldest failure has been waiting for 2 hours."),
@@ -45,8 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def channel(monkeypatch) -> Iterator[Channel]:
+@contextmanager
+def channels(monkeypatch) -> Iterator[Channel]:
+    """A channel that runs, and DLQ_ALERT_URL that names it."""
     server = Channel()
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -56,6 +61,12 @@ def channel(monkeypatch) -> Iterator[Channel]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def channel(monkeypatch) -> Iterator[Channel]:
+    with channels(monkeypatch) as server:
+        yield server
 
 
 def test_preview_is_plain_redacted_and_the_gravest_come_first():
@@ -115,3 +126,89 @@ def test_a_channel_that_does_not_take_it_is_named_without_its_url(
     assert "DLQ_OTHER_URL" in str(caught.value)
     assert ("0 of 2" if how == "refuses" else "1 of 2") in str(caught.value)
     assert "s3cretpass" not in str(caught.value) + caplog.text
+
+
+# What is told, and what was told already -------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+CALM = [replace(finding, severity="ok") for finding in FINDINGS]
+
+
+def after(minutes):
+    return NOW + timedelta(minutes=minutes)
+
+
+def test_the_same_is_not_told_again_until_it_is_time(channel):
+    assert tell(FINDINGS, TO, "shop", now=NOW) == "sent"
+    assert tell(FINDINGS, TO, "shop", now=after(239)) == "already told"
+    counted_anew = [replace(FINDINGS[1], text="1,300 failures waiting."), *FINDINGS[2:]]
+    assert tell(counted_anew, TO, "shop", now=after(239)) == "already told"
+    assert tell(FINDINGS, TO, "shop", now=after(240)) == "sent"
+    assert tell(FINDINGS, TO, "another", now=after(240)) == "sent"
+    assert len(channel.got) == 3 and channel.got[2]["title"].startswith("Dead letters of another: ")
+
+
+def test_what_gets_worse_is_told_at_once(channel):
+    mild = [replace(FINDINGS[1], severity="warning")]
+    assert tell(mild, TO, "shop", now=NOW) == "sent"
+    assert tell(FINDINGS[1:2], TO, "shop", now=after(1)) == "sent"
+    assert [message["type"] for message in channel.got] == ["warning", "failure"]
+
+
+def test_that_it_is_over_is_told_once(channel):
+    assert tell(CALM, TO, "shop", now=NOW) == "nothing to tell"
+    tell(FINDINGS, TO, "shop", now=NOW)
+    assert tell(CALM, TO, "shop", now=after(5)) == "resolved"
+    assert tell(CALM, TO, "shop", now=after(10)) == "nothing to tell"
+    assert channel.got[1]["title"] == "Dead letters of shop: resolved"
+    assert "It was: depth, per_hour." in channel.got[1]["message"]
+    assert channel.got[1]["type"] == "success" and len(channel.got) == 2
+    assert tell(FINDINGS, TO, "shop", now=after(15)) == "sent"
+
+
+def test_a_channel_that_was_away_is_told_later_and_the_other_not_twice(channel, monkeypatch):
+    both = Profile(name="shop", notify=("DLQ_ALERT_URL", "DLQ_OTHER_URL"))
+    monkeypatch.setenv("DLQ_OTHER_URL", "json://127.0.0.1:9/hook?cto=1&rto=1")
+    with pytest.raises(ConnectError, match="1 of 2 channels"):
+        tell(FINDINGS, both, "shop", now=NOW)
+    monkeypatch.setenv("DLQ_OTHER_URL", channel.url.replace("/hook", "/other"))
+    assert tell(FINDINGS, both, "shop", now=after(5)) == "sent"
+    assert tell(FINDINGS, both, "shop", now=after(6)) == "already told"
+    assert len(channel.got) == 2
+
+
+def test_a_spoilt_memory_tells_again(channel):
+    tell(FINDINGS, TO, "shop", now=NOW)
+    [path] = (home() / "notified").iterdir()
+    assert path.stat().st_mode & 0o077 == 0 and "s3cretpass" not in path.read_text()
+    for text in (
+        "{",
+        "[]",
+        '{"DLQ_ALERT_URL": 5}',
+        '{"DLQ_ALERT_URL": {"digest": "x", "names": [], "at": "x"}}',
+    ):
+        path.write_text(text)
+        assert tell(FINDINGS, TO, "shop", now=NOW) == "sent"
+    with pytest.raises(SettingsError, match="names no channel"):
+        tell(FINDINGS, Profile(), "shop")
+
+
+def test_how_grave_and_whom_to_call_stand_on_top():
+    levels = (
+        Level(name="high", because="depth > 1000", respond="30m"),
+        Level(name="L2", because="growing", contact="jo@example.com"),
+    )
+    lines = preview(FINDINGS, "jobs\x1b[2J", levels).splitlines()
+    assert lines[0].startswith("Dead letters of jobs [2J: 1 critical")
+    assert lines[1] == "Severity: high, respond within 30m: depth > 1000"
+    assert lines[2].startswith("Escalation: L2 (<email:") and lines[3].startswith("CRITICAL")
+    assert preview(FINDINGS, levels=(None, None)) == preview(FINDINGS)
+
+
+def test_a_days_story_is_sent_redacted(channel):
+    assert send_text("Daily report", ["Quiet: nothing failed.", "For jo@example.com."], TO) == 1
+    [message] = channel.got
+    assert message["title"] == "Daily report" and message["message"].startswith(
+        "Quiet: nothing failed."
+    )
+    assert "jo@example.com" not in message["message"]

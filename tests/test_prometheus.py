@@ -282,6 +282,7 @@ def test_rules_of_ones_own_metrics_and_what_has_no_rule():
         alert_rules(Profile(), own={"deth": "x"})
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_a_name_cannot_break_the_rules(name):
     [group] = yaml.safe_load(alert_rules(Profile(name=name)))["groups"]

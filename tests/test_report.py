@@ -284,12 +284,39 @@ def test_weekly_leaves_a_page_and_numbers_and_compares_with_the_last(tmp_path):
     )
     assert again["compared_with"] == first["json"]
     text = again["html"].read_text(encoding="utf-8")
-    for section in ("last week", "patterns", "archived", "new", "replay"):
+    assert first["numbers"]["story"][0].startswith("api.tasks.send_email and")
+    assert report.must_look(first["numbers"])
+    for section in ("happened", "last week", "patterns", "archived", "new", "replay"):
         assert re.search(rf"<h2[^>]*>[^<]*{section}", text), section
     assert ">recurring<" in text and ">gone<" in text
     assert str(tmp_path) not in again["notebook"].read_text()
     kept = sorted(path.suffix for path in tmp_path.glob("weekly-*"))
     assert kept == [".html", ".html", ".ipynb", ".ipynb", ".json", ".json"]
+
+
+def test_daily_is_one_page_and_a_quiet_day_says_so(tmp_path):
+    export = FOLDER / "data" / "demo_export.parquet"
+    day = {"since": "2026-11-10", "until": "2026-11-10T06:00:00Z"}
+    quiet = report.daily(str(export), out=tmp_path, now=datetime(2026, 11, 11, tzinfo=UTC), **day)
+    assert quiet["html"].name == "daily-2026-11-11.html"
+    assert quiet["numbers"]["story"][0].startswith("Quiet: ")
+    assert ">Quiet: " in quiet["html"].read_text(encoding="utf-8")
+    deploys = FOLDER / "data" / "demo_deploys.csv"
+    loud = report.daily(
+        str(export), "2026-11-14", tmp_path, datetime(2026, 11, 16, tzinfo=UTC),
+        until="2026-11-16", changes=str(deploys),
+    )  # fmt: skip
+    assert loud["compared_with"] == quiet["json"]
+    assert "since 14 Nov 14:06 UTC, 41 seconds after api 2026.11.3" in loud["numbers"]["story"][0]
+    assert report.must_look(loud["numbers"])
+    assert str(tmp_path) not in loud["notebook"].read_text()
+
+
+def test_who_must_look():
+    assert not report.must_look({"story": ["Quiet: nothing failed."], "severity": "warning"})
+    assert report.must_look({"story": ["Quiet: nothing failed."], "severity": "critical"})
+    assert report.must_look({"story": ["a fails since ..."]})
+    assert report.must_look({})  # numbers without a story say nothing good
 
 
 def test_hostile_is_hostile():

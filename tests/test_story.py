@@ -166,6 +166,28 @@ def test_last_weeks_numbers_are_compared():
     assert "130 more failures" in dlq.story(outage, before={"failures": 10})[0]
 
 
+def test_a_day_is_told_by_what_was_usual_before(demo):
+    """In one day alone the deploy's failures are just failures; with two weeks before it they have a minute."""
+    day = demo[demo["failed_at"] < pd.Timestamp("2026-11-16T00:00Z")]
+    told = dlq.story(day, dlq.changes(DATA / "demo_deploys.csv"), since="2026-11-15")
+    assert "render_memo_pdf fails since 14 Nov 14:06 UTC, 41 seconds after api 2026.11.3" in told[0]
+    assert not any("import-20261111" in sentence for sentence in told)  # over before that day
+    night = demo[demo["failed_at"] < pd.Timestamp("2026-11-10T06:00Z")]
+    assert dlq.story(night, since="2026-11-10")[0].startswith("Quiet: ")
+    assert dlq.story(night, since="2026-11-12") == ["Quiet: nothing failed in this time."]
+
+
+def test_what_is_new_since_the_last_report_is_not_quiet():
+    last = {"failures": 60, "fingerprints": {}}
+    week = judged(BACKGROUND)
+    last["fingerprints"] = {name: {} for name in week["fingerprint"]}
+    assert dlq.story(week, before=last)[0].startswith("Quiet")
+    both = judged(BACKGROUND, even(30))
+    [told] = dlq.story(both, before=last)
+    assert told.startswith("New since the last report: a.tasks.work, 30 failures since 01 Nov")
+    assert dlq.story(judged(BACKGROUND, even(4)), before=last)[0].startswith("Quiet")
+
+
 def test_never_more_than_five_sentences_and_the_rest_is_counted():
     many = [even(60, seed=n, start=20 * n + 5, end=20 * n + 7, task=f"t{n}", kind=f"E{n}Error", message=f"m {'x' * n}")
             for n in range(8)]  # fmt: skip
