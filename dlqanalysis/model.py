@@ -106,6 +106,16 @@ def moment(when: "str | date | datetime | None", now: datetime | None = None) ->
         ) from None
 
 
+def worldwide(task_id: str) -> bool:
+    """Whether a task's id names it in every system: a UUID or something as long. A `17` of one queue is not the
+    `17` of another.
+
+    >>> worldwide("8f0a4f7e-6f0e-4c55-8b70-3a1e35b7c0de"), worldwide("17"), worldwide("default:17")
+    (True, False, False)
+    """
+    return len(task_id) >= 20
+
+
 def words(value: "str | Iterable[str] | None") -> tuple[str, ...]:
     """A filter's values: nothing, one, several, or one text with commas.
 

@@ -19,7 +19,7 @@ def items(*names, generation=1):
     return [
         Item(
             failure_id=name,
-            task_id=f"task-{name}",
+            task_id=f"task-with-one-name-{name}",
             task_name="shop.charge",
             queue="payments",
             content_hash="0" * 16,
@@ -237,7 +237,7 @@ def test_an_undo_gives_the_task_back_and_so_does_a_refusal(url):
     journal = Journal(url)
     first = journal.start(a_plan("a", "b"), {})
     other = journal.start(a_plan("m", digest="d2", source="rabbitmq:dlq"), {})
-    copy = [changed(items("m")[0], task_id="task-a")]
+    copy = [changed(items("m")[0], task_id="task-with-one-name-a")]
     journal.claim(first, "celery:failed_tasks", items("a", "b"))
     assert journal.claim(other, "rabbitmq:dlq", copy) == {"m": first}
     journal.record(first, [("a", "refused", {})])

@@ -23,7 +23,7 @@ def failure(number=0, **fields):
     return {
         "source": "celery:failed_tasks",
         "failure_id": str(number),
-        "task_id": f"task-{number}",
+        "task_id": f"task-with-one-name-{number}",
         "task_name": "shop.charge",
         "queue": "payments",
         "status": "failed",
@@ -167,7 +167,7 @@ def test_of_duplicates_the_oldest_goes():
     rows = [
         failure(1, args=[7]),
         failure(2, args=[7]),
-        failure(3, task_id="task-1"),
+        failure(3, task_id="task-with-one-name-1"),
         failure(4, args=[8]),
     ]
     made = plan(frame(*rows), None, reason="x", profile=NOBODY)

@@ -81,7 +81,7 @@ def test_a_twin_stays_while_the_replay_of_its_copy_is_uncertain_and_goes_once_it
 
 def test_a_second_entry_of_a_replayed_task_stays(journal):
     """The same task recorded twice: whoever replays the one later, with another load, leaves the other."""
-    first, second = failure(1), failure(2, task_id="task-1")
+    first, second = failure(1), failure(2, task_id="task-with-one-name-1")
     assert first["task_id"] == second["task_id"]
     run = ran(journal, plan(frame(first), journal, reason="x", profile=ALL))
     made = plan(frame(second), journal, reason="x", profile=ALL)
@@ -105,12 +105,16 @@ def test_generations_count_across_systems(journal):
     """A task that goes round between a table and a dead-letter queue is held back like any other."""
     for turn in range(2):
         source, name = [("celery:failed_tasks", "f"), ("rabbitmq:memos.dlq", "m")][turn]
-        row = failure(1, source=source, failure_id=f"{name}{turn}", task_id=f"id-{turn}")
+        row = failure(
+            1, source=source, failure_id=f"{name}{turn}", task_id=f"id-of-the-same-task-{turn}"
+        )
         made = plan(frame(row), journal, reason="x", profile=ALL)
         run = journal.start(made, {})
         journal.claim(run, made.source, list(made.items()))
-        journal.record(run, [(f"{name}{turn}", "sent", {"sent_id": f"id-{turn + 1}"})])
-    row = failure(1, failure_id="f3", task_id="id-2")
+        journal.record(
+            run, [(f"{name}{turn}", "sent", {"sent_id": f"id-of-the-same-task-{turn + 1}"})]
+        )
+    row = failure(1, failure_id="f3", task_id="id-of-the-same-task-2")
     assert because(plan(frame(row), journal, reason="x", profile=ALL)) == {
         "f3": "came back after 2 replays: quarantine it"
     }
@@ -256,3 +260,21 @@ def test_a_journal_of_an_older_version_gets_what_it_lacks(tmp_path):
     new = Journal(url)
     run = ran(new, plan(frame(failure(1)), new, reason="x", profile=ALL))
     assert (new.items(run)["state"] == State.SENT).all()
+
+
+def test_a_short_id_names_a_task_in_its_own_queue_only(journal):
+    """The 17 of one list is not the 17 of another: neither a plan nor a claim takes them for one."""
+    mine = failure(1, source="redis_list:a", failure_id="a", task_id="17")
+    other = failure(1, source="redis_list:b", failure_id="b", task_id="17")
+    ran(journal, plan(frame(mine), journal, reason="x", profile=ALL))
+    made = plan(frame(other), journal, reason="x", profile=ALL)
+    assert list(made.chosen["failure_id"]) == ["b"]
+    run = journal.start(made, {})
+    assert journal.claim(run, made.source, list(made.items())) == {}
+
+
+def test_a_summary_is_no_plan():
+    counted = frame(failure(1))
+    counted.attrs["summary_of"] = 1_000
+    with pytest.raises(PlanError, match="stands for many failures"):
+        plan(counted, None, reason="x", profile=ALL)

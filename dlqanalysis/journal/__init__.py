@@ -170,7 +170,9 @@ class Journal:
                 generation = 0 if fleeting else item.generation
                 if holder := self._claimed(db, run_id, source, item.failure_id, generation):
                     taken[item.failure_id] = holder
-            free = [item for item in items if item.failure_id not in taken and worldwide(item.task_id)]
+            free = [
+                item for item in items if item.failure_id not in taken and worldwide(item.task_id)
+            ]
             for item in sorted(free if action == "replay" else [], key=lambda item: item.task_id):
                 holder = self._claimed(db, run_id, _TASKS, item.task_id, item.generation)
                 if holder not in (

@@ -13,7 +13,7 @@ from dlqanalysis.errors import PlanError, did_you_mean
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import check, content_hash
 from dlqanalysis.journal import Journal
-from dlqanalysis.model import FailureClass, State
+from dlqanalysis.model import FailureClass, State, worldwide
 from dlqanalysis.plan.frozen import ACTIONS, CHOSEN, FLEETING, Plan
 from dlqanalysis.plan.reasons import (
     Held,
@@ -83,7 +83,7 @@ def plan(
     source = str(failures["source"].iloc[0])
     consulted = journal if action not in FLEETING else None
     everywhere = consulted.items() if consulted is not None else pd.DataFrame()
-    generation = _generations(failures, everywhere)
+    generation = _generations(failures, everywhere, source)
     held = Held(failures)
     if action not in FLEETING:
         hold_acted_on(held, failures, everywhere, source, action)
@@ -177,6 +177,11 @@ def _refuse(
     failures: pd.DataFrame, reason: str, action: str, limit: int | None, classes: tuple[str, ...]
 ) -> None:
     check(failures)
+    if failures.attrs.get("summary_of"):
+        raise PlanError(
+            "This is a summary: each row stands for many failures. Load those you mean (dlq.load with queue,"
+            " task or exception), then plan."
+        )
     if not reason or not reason.strip():
         raise PlanError(
             'A plan needs a reason, for the journal: reason="INC-42: provider is back".'
@@ -217,13 +222,15 @@ def _repaired(failures: pd.DataFrame, action: str) -> dict[str, bytes]:
     return dict(zip(there["failure_id"], map(bytes, there["repaired"]), strict=True))
 
 
-def _generations(failures: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
-    """Which replay this would be: 1 for the first; a task that came back counts its earlier ones."""
+def _generations(failures: pd.DataFrame, history: pd.DataFrame, source: str) -> pd.Series:
+    """Which replay this would be: 1 for the first; a task that came back counts its earlier ones, those from
+    other systems where its id is the same everywhere."""
     first = pd.Series(1, index=failures.index, dtype="int64")
     if not len(history):
         return first
     sent = history[(history["state"] == State.SENT) & (history["action"] == "replay")]
     sent = sent[~was_undone(sent, history)]
+    sent = sent[(sent["source"] == source) | sent["task_id"].map(worldwide).astype(bool)]
     by_id = pd.concat(
         [sent.set_index("sent_id")["generation"], sent.set_index("task_id")["generation"]]
     )

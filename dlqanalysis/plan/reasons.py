@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dlqanalysis.model import SETTLED, Outcome, State
+from dlqanalysis.model import SETTLED, Outcome, State, worldwide
 from dlqanalysis.plan.frozen import ACTIONS
 from dlqanalysis.profile import Profile
 
@@ -72,7 +72,8 @@ def _hold_twins(held: Held, failures: pd.DataFrame, everywhere: pd.DataFrame) ->
     """A task that was replayed after it failed here, from another system or another entry, is this failure's
     other copy. Where the replay kept the task's id and failed again, what is there now may go."""
     asked = everywhere["state"].isin([State.SENT, State.UNCERTAIN])
-    replays = everywhere[asked & (everywhere["action"] == "replay") & (everywhere["task_id"] != "")]
+    named = everywhere["task_id"].map(worldwide).astype(bool)
+    replays = everywhere[asked & (everywhere["action"] == "replay") & named]
     replays = replays[~was_undone(replays, everywhere)]
     came_back = replays["outcome"].eq(Outcome.FAILED_AGAIN) & replays["sent_id"].eq(
         replays["task_id"]
