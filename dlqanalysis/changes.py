@@ -69,7 +69,10 @@ def suspects(
     found = onsets(failures, by=by)
     span = pd.Timedelta(duration(within))
     grace = pd.Timedelta("2min")  # clocks differ
-    times = {value: rows["failed_at"] for value, rows in failures.groupby(by, observed=True)}
+    changed = changed.sort_values("at", kind="stable")
+    named = failures[by].astype("str")
+    hit = named.isin(found[by])
+    times = dict(iter(failures.loc[hit, "failed_at"].groupby(named[hit])))
     end = failures["failed_at"].max()
     start = failures["failed_at"].min()
     rows = []

@@ -95,14 +95,17 @@ def aftermath(failures: pd.DataFrame, journal: Journal | None = None) -> pd.Data
         parts = [journal.items(source=one) for one in failures["source"].astype("str").unique()]
         items = pd.concat(parts, ignore_index=True)
         items = items[items["state"].isin([State.SENT, State.UNCERTAIN])].sort_values("at")
-        last = items.drop_duplicates("failure_id", keep="last").set_index("failure_id")
+        # one name may stand in two sources
+        last = items.drop_duplicates(["source", "failure_id"], keep="last")
+        last = last.set_index(["source", "failure_id"])
         undone = last["action"].isin(["undo", "restore"])
         became = last["outcome"].fillna("pending").where(last["action"] == "replay", "other")
         became = became.mask(became == Outcome.UNKNOWN, "pending")
         became = became.mask(last["state"] == State.UNCERTAIN, "uncertain").mask(
             undone, "untouched"
         )
-        kept["state"] = kept["failure_id"].map(became).fillna("untouched")
+        mine = pd.MultiIndex.from_frame(failures[["source", "failure_id"]].astype("str"))
+        kept["state"] = pd.Series(became.reindex(mine).array, kept.index).fillna("untouched")
     columns = ["succeeded", "failed_again", "pending", "uncertain", "other", "untouched"]
     counts = (
         kept.groupby([kept["failure_class"].astype("str"), "state"]).size().unstack(fill_value=0)
@@ -145,16 +148,15 @@ def checklist(
     else:
         found.append(_unseen("replays succeed", "nothing was replayed, or no outcome is known yet"))
     left = int(table[["untouched", "failed_again", "uncertain", "pending"]].sum().sum())
-    if readings is not None and len(readings):
-        waits = readings[readings["state"].isin(["failed", "dead_lettered"])]["depth"].sum()
-        left = int(waits) if waits == waits else left
-    found.append(
-        _finding(
-            "depth",
-            left < depth,
-            f"{left:,} failures still wait; fewer than {depth:,} are expected",
-        )
-    )
+    waits = pd.Series(dtype="Int64")
+    if readings is not None:
+        waits = readings.loc[readings["state"].isin(["failed", "dead_lettered"]), "depth"]
+    if waits.isna().any():
+        found.append(_unseen("depth", "a system did not say how many failures still wait"))
+    else:  # without a reading of failures, these are counted
+        left = int(waits.sum()) if len(waits) else left
+        told = f"{left:,} failures still wait; fewer than {depth:,} are expected"
+        found.append(_finding("depth", left < depth, told))
     if health is None:
         found.append(
             _unseen("health", "nobody asked the systems (dlq.connect_monitor(...).health())")
@@ -256,7 +258,7 @@ def _safe(text: Any) -> str:
     """One redacted line in which Markdown and HTML mean nothing."""
     line = "".join(c if c.isprintable() else " " for c in redact(str(text))).strip()[:300]
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`*_{}[]()#!|~":
+    for sign in "\\`*_{}[]()#!|~$^":
         line = line.replace(sign, f"&#{ord(sign)};")
     return line.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
 

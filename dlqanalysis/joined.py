@@ -5,6 +5,7 @@ import pandas as pd
 
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import COLUMNS, SCHEMA, check
+from dlqanalysis.model import SETTLED
 
 _BEST = ("complete", "truncated", "unreadable", "missing")
 
@@ -27,14 +28,23 @@ def joined(*frames: pd.DataFrame, within: str = "10min") -> pd.DataFrame:
     best = rows.assign(_rank=rank.fillna(len(_BEST))).sort_values(
         ["_set", "_rank", "_frame"], kind="stable"
     )
-    lacking = [name for name in COLUMNS if name not in _OWN]
-    filled = best.groupby("_set", sort=False)[lacking].first()
-    first = best.drop_duplicates("_set").set_index("_set")
-    whole = first[list(COLUMNS)].copy()
-    for name in lacking:
-        whole[name] = first[name].where(first[name].notna(), filled[name])
-    places = best["source"] + " " + best["failure_id"]
-    whole["origins"] = places.groupby(best["_set"]).agg(", ".join).astype("str")
+    whole = best.drop_duplicates("_set").set_index("_set")[list(COLUMNS)]
+    whole["origins"] = whole["source"] + " " + whole["failure_id"]
+    more = best[best["_set"].duplicated(keep=False)]  # seldom many: the rest is one row each
+    if len(more):
+        several = whole.index.isin(more["_set"])
+        lacking = [name for name in COLUMNS if name not in _OWN]
+        filled = more.groupby("_set", sort=False)[lacking].first().reindex(whole.index[several])
+        for name in lacking:
+            mine = whole.loc[several, name]
+            whole.loc[several, name] = mine.where(mine.notna(), filled[name])
+        places = more["source"] + " " + more["failure_id"]
+        whole.loc[several, "origins"] = places.groupby(more["_set"]).agg(", ".join)
+        # whoever has it in hand in one place has it in hand
+        settled = more[more["status"].isin(SETTLED)].groupby("_set", sort=False)["status"].first()
+        told = settled.reindex(whole.index[several])
+        whole.loc[several, "status"] = told.where(told.notna(), whole.loc[several, "status"])
+    whole["origins"] = whole["origins"].astype("str")
     whole = whole.sort_values(["failed_at", "source", "failure_id"], na_position="last")
     made = whole.reset_index(drop=True).astype(SCHEMA)
     for name in (name for name, dtype in SCHEMA.items() if dtype == "category"):
@@ -57,22 +67,18 @@ _PLAIN = {name: "str" for name, dtype in SCHEMA.items() if dtype == "category"}
 def _sets(rows: pd.DataFrame, within: pd.Timedelta) -> pd.Series:
     """A number for each failure: rows of different frames with one task_id, near each other in time.
 
-    Two failures of one task in the same system stay two, however close they are.
+    Two failures of one task in the same system stay two, however close they are: each takes its own copy.
     """
     known = rows["task_id"].notna() & (rows["task_id"] != "")
-    order = rows[known].sort_values(["task_id", "failed_at", "_frame"], na_position="first")
-    same = order["task_id"] == order["task_id"].shift()
-    near = (order["failed_at"] - order["failed_at"].shift() <= within) | order["failed_at"].isna()
+    order = rows.loc[known, ["failed_at", "_frame"]]
+    order = order.assign(task=pd.factorize(rows.loc[known, "task_id"])[0])
+    order = order.sort_values(["task", "failed_at", "_frame"], na_position="first")
+    near = (order["failed_at"].diff() <= within) | order["failed_at"].isna()
     near |= order["failed_at"].shift().isna()
-    number = np.zeros(len(order), np.int64)
-    at, seen = -1, set()  # type: int, set[int]
-    for place, (linked, frame) in enumerate(
-        zip((same & near).to_numpy(bool), order["_frame"].to_numpy(), strict=True)
-    ):
-        if not linked or frame in seen:
-            at, seen = at + 1, set()
-        seen.add(int(frame))
-        number[place] = at
+    spell = (~(near & (order["task"] == order["task"].shift()))).cumsum()
+    # within a spell the first of each frame are one failure, the second of each another
+    turn = order.groupby([spell.rename("spell"), "_frame"]).cumcount()
+    number = pd.DataFrame({"spell": spell, "turn": turn}).groupby(["spell", "turn"]).ngroup()
     sets = pd.Series(np.arange(len(rows)) + len(order), index=rows.index)
     sets.loc[order.index] = number
     return sets

@@ -138,6 +138,16 @@ def test_innocent_changes_are_not_suspected():
     assert not len(dlq.suspects(frame(old=office(rng, 800)), changed(20, 90, 200)))
 
 
+def test_changes_in_any_order_and_groups_that_are_numbers():
+    failures = story().assign(code=500)
+    for order in (changed(50, 199.9, 200), changed(50, 199.9, 200)[::-1]):
+        (row,) = dlq.suspects(failures, order).to_dict("records")
+        assert (row["version"], row["also"]) == ("v2", "api v1")
+    assert len(
+        dlq.suspects(failures.assign(code=failures["task_name"].cat.codes), changed(200), by="code")
+    )
+
+
 def test_several_changes_in_one_stretch_are_all_told():
     (row,) = dlq.suspects(story(), changed(199, 200)).to_dict("records")
     assert (row["version"], row["also"]) == ("v1", "api v0")

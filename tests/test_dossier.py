@@ -170,3 +170,24 @@ def test_the_page_holds_no_markup_from_the_failures(tmp_path):
 def test_long_tables_are_cut_and_say_so():
     long = pd.DataFrame({"n": range(60)})
     assert "10 more rows." in dossier.page(long.head(1), {"Long": long})
+
+
+def test_a_depth_that_nobody_told_is_no_all_clear():
+    failures = frame()
+    silent = depths([{"queue": "mail", "state": "failed", "depth": None}])
+    assert severities(failures, None, silent)["depth"] == "warning"
+    queues = depths([{"queue": "mail", "state": "waiting", "depth": 0}])  # says nothing of failures
+    assert severities(failures, None, queues, depth=1)["depth"] == "critical"
+
+
+def test_the_same_name_in_two_sources_is_two_failures(journal):
+    failures = frame()
+    replayed(journal, failures, len(failures), 0)
+    other = failures.assign(source=failures["source"].cat.rename_categories(["bullmq:default"]))
+    assert dossier.aftermath(other, journal)["untouched"].sum() == len(failures)
+
+
+def test_a_page_starts_no_formulas():
+    head = pd.DataFrame({"field": ["x"], "value": ["$\\href{javascript:alert(1)}{x}$"]})
+    text = dossier.page(head, {})
+    assert "href" in text and "$" not in text and "\\" not in text
