@@ -27,10 +27,9 @@ from dlqanalysis.scan.cluster import Cluster
 
 __all__ = ["Scan", "scan"]
 
-PIECE = (
-    24 * 2**20
-)  #: bytes on the disk that a worker judges at once, some 100,000 failures with tracebacks
-_KEYS = 16 * PIECE  #: the same of what only ids are read of
+#: bytes on the disk that a worker judges at once, some 40,000 failures with tracebacks
+PIECE = 8 * 2**20
+_KEYS = 48 * PIECE  #: the same of what only ids are read of
 _WINDOW = "24h"
 
 
