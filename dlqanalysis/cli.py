@@ -1,4 +1,4 @@
-"""The command line: dlq demo | lab | report | snapshot | check | notify | rules | journal.
+"""The command line: dlq demo | lab | report | snapshot | check | doctor | notify | rules | journal.
 
 Exit codes: 0 done, 1 and 2 are what `dlq check` found (warning, critical; 2 is a wrong command line, too), 1 is a
 report that somebody must look at, 3 could not be done, 130 stopped by Ctrl-C.
@@ -294,6 +294,29 @@ def rules(
 
     for name, value in limits_of(limits).items():
         typer.echo(f"{name:<21} {readable(value):>8}  {THRESHOLDS[name][1]}")
+
+
+@app.command()
+def doctor(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names to look at; default: all connected.", metavar="[NAME]..."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What could go wrong at 3 a.m.: reach, rights, TLS, clocks, journal, files. Exit codes as of `dlq check`."""
+    from dlqanalysis import health
+    from dlqanalysis.doctor import examine
+
+    findings = examine(names or [])
+    if as_json:
+        told = [{"name": f.name, "severity": f.severity, "text": _plain(f.text)} for f in findings]
+        facts = {"severity": health.worst(findings), "findings": told}
+        typer.echo(json.dumps(facts, indent=1))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.severity:<9}{finding.name:<20} {_plain(finding.text)}")
+    raise typer.Exit(health.exit_code(findings))
 
 
 @journal_app.command()

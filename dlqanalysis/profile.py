@@ -192,23 +192,27 @@ def setting(name: str, part: str = "URL") -> str | None:
     return os.environ.get(f"DLQ_{name.upper().replace('-', '_')}_{part}") or None
 
 
+def connected() -> list[str]:
+    """The names that a DLQ_<NAME>_URL stands for, in order."""
+    names = (
+        key[4:-4].lower() for key in os.environ if key.startswith("DLQ_") and key.endswith("_URL")
+    )
+    parts = ("_hand", "_broker", "_results", "_monitor", "_management")
+    return sorted(
+        n
+        for n in names
+        if os.environ[f"DLQ_{n.upper()}_URL"] and not n.endswith(parts) and n != "journal"
+    )
+
+
 def url_of(name: str, part: str = "URL") -> str:
     """A place given as a URL, or as a name whose variable holds the URL."""
     if "://" in name:
         return name
     if url := setting(name, part):
         return url
-    ready = sorted(
-        key[4:-4].lower() for key in os.environ if key.startswith("DLQ_") and key.endswith("_URL")
-    )
-    hint = did_you_mean(
-        name,
-        [
-            word
-            for word in ready
-            if not word.endswith(("_hand", "_broker", "_results", "_monitor")) and word != "journal"
-        ],
-    )
+    ready = connected()
+    hint = did_you_mean(name, ready)
     raise SettingsError(
         f"'{name}' is not connected: set DLQ_{name.upper().replace('-', '_')}_{part} to its URL"
         f" (README, 'Connect your systems'). {hint if ready else ''}".rstrip()

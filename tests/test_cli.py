@@ -17,7 +17,7 @@ from dlqanalysis.cli import app, main
 from dlqanalysis.frame import from_records
 
 COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "daily"], ["report", "notebook"],
-            ["snapshot"], ["check"], ["notify"], ["rules"], ["journal"], ["journal", "runs"], ["journal", "verify"]]  # fmt: skip
+            ["snapshot"], ["check"], ["notify"], ["rules"], ["journal"], ["journal", "runs"], ["doctor"], ["journal", "verify"]]  # fmt: skip
 
 
 @dataclass

@@ -51,7 +51,7 @@ FLOORS = (
     },
     {"replay", "alert_rules", "samples", "story", "scan"},
     {"report", "checkup"},
-    {"demo", "extension"},
+    {"demo", "doctor", "extension"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -124,6 +124,16 @@ def parse(
     return server, found
 
 
+def answer(client: "redis.Redis", *command: str) -> Any:
+    """What a server says, or None where it does not know the command or this user may not give it."""
+    from redis.exceptions import ResponseError
+
+    try:
+        return client.execute_command(*command)
+    except ResponseError:
+        return None
+
+
 _CLUSTER = (
     "Redis at {here} is a cluster. What moves goes from key to key in one script, which needs them on one"
     " server: give the URL of a Redis or Valkey without cluster mode."

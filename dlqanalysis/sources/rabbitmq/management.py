@@ -46,6 +46,16 @@ class Management:
         totals = found.get("object_totals") if isinstance(found, dict) else None
         return totals if isinstance(totals, dict) else {}
 
+    def permissions(self, user: str) -> dict[str, str] | None:
+        """What a user may configure, write and read in the vhost, as patterns; None when it is not told."""
+        try:
+            found = self._get(f"/api/permissions/{self._vhost}/{quote(user, safe='')}")
+        except ConnectError as error:
+            if "answered 401" in str(error) or "answered 403" in str(error):
+                return None
+            raise
+        return found if isinstance(found, dict) else None
+
     def alarms(self) -> list[str]:
         """Which nodes are out of memory or disk: they take no messages."""
         return [

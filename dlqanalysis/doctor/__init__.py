@@ -1,0 +1,239 @@
+"""What could go wrong at 3 a.m., asked by daylight: can each system be reached, what may our users do there, are
+journal, profile, rules and folders in order. Reads only; every finding that is not ok says the next step.
+"""
+
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from dlqanalysis import rules
+from dlqanalysis.doctor import access
+from dlqanalysis.errors import DLQError, SettingsError, did_you_mean
+from dlqanalysis.fingerprint import hand as groups
+from dlqanalysis.journal import Journal
+from dlqanalysis.model import Finding
+from dlqanalysis.profile import (
+    Profile,
+    connected,
+    groups_file,
+    home,
+    rulebook_path,
+    setting,
+    url_of,
+)
+from dlqanalysis.redact import redact
+from dlqanalysis.sources import SYSTEMS, connect
+
+SKEW = 5.0  #: seconds that a server's clock may differ from ours: times of failures are compared with ours
+_TLS = ("rediss", "amqps", "https")
+_HERE = ("", "localhost", "127.0.0.1", "::1")
+
+
+def examine(names: Sequence[str] = ()) -> list[Finding]:
+    """One finding a question, about the kit's own files first, then about each name (default: all connected)."""
+    known = connected()
+    for name in names:
+        if name.lower() not in known:
+            raise SettingsError(
+                f"'{name}' is not connected: set DLQ_{name.upper().replace('-', '_')}_URL."
+                f" {did_you_mean(name, known) if known else ''}".rstrip()
+            )
+    found = list(_own())
+    chosen = [name.lower() for name in names] or known
+    if not chosen:
+        found.append(_warning("systems", "No system is connected. Set DLQ_<NAME>_URL to its URL."))
+    for name in chosen:
+        found += _system(name)
+    return found
+
+
+def _own() -> Iterator[Finding]:
+    """The folder, the journal, and the files that a user writes."""
+    yield from _tried("DLQ_HOME", lambda: _private(home(), "DLQ_HOME"))
+    yield from _tried("journal", _journal)
+    yield from _tried(
+        "profile", lambda: [_ok("profile", f"profile '{Profile.load().name}' is valid")]
+    )
+    yield from _tried("rulebook", lambda: [_ok("rulebook", f"{len(_rules()):,} rules are valid")])
+    yield from _tried("groups file", _groups)
+
+
+def _rules() -> Sequence[Any]:
+    own = rulebook_path()
+    return [*(rules.read(own) if own else ()), *rules.builtin()]
+
+
+def _groups() -> list[Finding]:
+    groups.by_hand()
+    return [_ok("groups file", "valid" if groups_file()[0] else "none is set")]
+
+
+def _journal() -> list[Finding]:
+    journal = Journal.if_any()
+    if journal is None:
+        return [_ok("journal", "none yet; it is made with the first plan")]
+    broken = journal.verify()
+    if broken:
+        return [_critical("journal", f"{broken[0]} Keep a copy and find out who wrote to it.")]
+    file = urlsplit(journal.place).path.removeprefix("/")
+    told = [
+        _ok(
+            "journal",
+            f"{journal.place}: {len(journal.runs()):,} runs, every entry as it was written",
+        )
+    ]
+    if journal.place.startswith("sqlite") and file and Path(file).exists():
+        told += _private(Path(file), "journal file")
+    return told
+
+
+def _private(path: Path, name: str) -> list[Finding]:
+    """Whether only its owner may read a file or folder."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        right = "700" if path.is_dir() else "600"
+        return [_warning(name, f"others may read {path} (mode {mode:o}). Run chmod {right} on it.")]
+    return [_ok(name, f"{path} is its owner's only (mode {mode:o})")]
+
+
+def _system(name: str) -> Iterator[Finding]:
+    """What can be told of one connected name."""
+    url = url_of(name)
+    scheme = url.partition("://")[0].lower()
+    if "://" not in url:
+        yield from _tried(f"{name}: reach", lambda: _file(name, Path(url)))
+        return
+    if scheme not in SYSTEMS:
+        yield _critical(
+            f"{name}: reach",
+            f"'{scheme}://' is no system that can be read. See docs/operations.md.",
+        )
+        return
+    yield _tls(name, url)
+    yield from _hand(name, url)
+    for finding in _tried(f"{name}: reach", lambda: [_reached(name, url)]):
+        if finding.severity != "ok":
+            yield finding
+            return
+        yield finding
+        told = finding.facts
+    yield from _rights(name, told)
+    yield from _clock(name, told)
+
+
+def _file(name: str, path: Path) -> list[Finding]:
+    connect(str(path))
+    if not path.exists():
+        return [
+            _critical(
+                f"{name}: reach", f"There is no file at {path}. Check DLQ_{name.upper()}_URL."
+            )
+        ]
+    return [_ok(f"{name}: reach", "an export is there"), *_private(path, f"{name}: file")]
+
+
+def _reached(name: str, url: str) -> Finding:
+    told = access.ask(url, setting(name, "MANAGEMENT_URL"))
+    if not told:  # a system of which nothing but its health is asked: opening it reads its settings
+        connect(name)
+        return _ok(f"{name}: reach", "its URL is understood; `dlq check` asks the system itself")
+    return _ok(f"{name}: reach", f"{told['version']} answers as {told['user']}", told)
+
+
+def _tls(name: str, url: str) -> Finding:
+    parts = urlsplit(url)
+    scheme = parts.scheme.rpartition("+")[2]
+    mode = parse_qs(parts.query).get("sslmode", [""])[0]
+    if (parts.hostname or "") in _HERE:
+        return _ok(f"{name}: TLS", "on this machine")
+    if scheme in _TLS or mode in ("verify-full", "verify-ca"):
+        return _ok(f"{name}: TLS", "encrypted, the server's certificate is checked")
+    step = (
+        "Add sslmode=verify-full to the URL"
+        if "postgres" in scheme or mode
+        else "Use its TLS scheme"
+    )
+    said = (
+        "encrypted, but the certificate is not checked"
+        if mode == "require"
+        else "not surely encrypted"
+    )
+    return _warning(f"{name}: TLS", f"{said}: others on the network may read dead letters. {step}.")
+
+
+def _hand(name: str, url: str) -> Iterator[Finding]:
+    """Whether what writes has credentials of its own."""
+    variable = f"DLQ_{name.upper().replace('-', '_')}_HAND_URL"
+    other = setting(name, "HAND_URL")
+    if other is None:
+        yield _ok(
+            f"{name}: hand",
+            f"{variable} is not set: a hand would have the reader's rights, and no more",
+        )
+        return
+    mine, theirs = urlsplit(url), urlsplit(other)
+    if mine.username == theirs.username and mine.hostname == theirs.hostname:
+        yield _warning(
+            f"{name}: hand",
+            f"reader and hand are the same user. Give {variable} a user of its own, and the reader one that"
+            " cannot write.",
+        )
+    else:
+        yield _ok(f"{name}: hand", "has credentials of its own")
+
+
+def _rights(name: str, told: Any) -> Iterator[Finding]:
+    writes = told.get("writes")
+    if writes is None:
+        why = told.get("unknown", "the system does not tell")
+        yield _warning(f"{name}: rights", f"Whether the reader may write is unknown: {why}.")
+    elif writes:
+        yield _warning(
+            f"{name}: rights",
+            f"{told['user']} may write ({', '.join(writes)}), though the kit only reads with it. docs/operations.md"
+            " has the commands for a user that cannot.",
+        )
+    else:
+        yield _ok(f"{name}: rights", f"{told['user']} cannot write")
+
+
+def _clock(name: str, told: Any) -> Iterator[Finding]:
+    now = told.get("now")
+    if now is None:
+        return
+    skew = (now - datetime.now(UTC)).total_seconds()
+    if abs(skew) > SKEW:
+        yield _warning(
+            f"{name}: clock",
+            f"its clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} ours. Mend the one that is"
+            " wrong: outcomes are matched by time.",
+        )
+    else:
+        yield _ok(f"{name}: clock", f"within {SKEW:.0f} s of ours")
+
+
+def _tried(name: str, ask: Callable[[], Sequence[Finding]]) -> Iterator[Finding]:
+    """The findings, or what kept them from being made as a critical one."""
+    try:
+        yield from ask()
+    except DLQError as error:
+        yield _critical(name, str(error))
+    except OSError as error:
+        yield _critical(
+            name, f"{error.strerror or type(error).__name__}. Check its path and its permissions."
+        )
+
+
+def _ok(name: str, text: str, facts: Any = None) -> Finding:
+    return Finding(name=name, severity="ok", text=redact(text), facts=facts or {})
+
+
+def _warning(name: str, text: str) -> Finding:
+    return Finding(name=name, severity="warning", text=redact(text))
+
+
+def _critical(name: str, text: str) -> Finding:
+    return Finding(name=name, severity="critical", text=redact(text))
