@@ -1,18 +1,21 @@
 """Crashes, races and hostile payloads on every hand; writes docs/reliability.md from what was counted.
 
 DLQ_CAMPAIGN is short, long (10,000 failures, 200 kills: hours), or failures and kills, such as 300,20; a third number
-is the seconds of silence after which an HTTP peer's "it never happened" is believed, a minute by default.
+is the seconds of silence after which an HTTP peer's "it never happened" is believed, a minute by default. Ctrl-C ends
+it early: the page says how many campaigns were not run.
 """
 
 import contextlib
+import itertools
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,11 +69,11 @@ class Ground:
 
     def __init__(self, size: Size, base: Path, services: _services.Services) -> None:
         self.size, self.base, self.services = size, base, services
-        self._number = 0
+        self._numbers = itertools.count()
 
     @contextlib.contextmanager
     def place(self, needs: tuple[str, ...], **given: str) -> Iterator[Place]:
-        self._number += 1
+        number = next(self._numbers)
         token = f"t{secrets.token_hex(4)}"
         folder = Path(tempfile.mkdtemp(dir=self.base))
         place = Place(token, folder, **given)
@@ -78,7 +81,7 @@ class Ground:
             if "postgres" in needs and not place.postgres:
                 place.postgres = stack.enter_context(_services.schema(self.services, token))
             if "redis" in needs and not place.redis:
-                database = _services.redis_database(self.services, token, self._number)
+                database = _services.redis_database(self.services, token, number)
                 place.redis = stack.enter_context(database)
             if "amqp" in needs and not place.amqp:
                 place.amqp = stack.enter_context(_services.vhost(self.services, token))
@@ -156,8 +159,11 @@ def payloads(ground: Ground) -> Iterator[hostile.Bytes]:
 
 def _tried(call: Callable[[], Count]) -> "Count | str":
     try:
-        return call()
+        found = call()
+        sys.stderr.write(f"{found}\n")
+        return found
     except Exception:
+        sys.stderr.write(traceback.format_exc())
         return traceback.format_exc()
 
 
@@ -182,26 +188,30 @@ def run() -> list[str]:
     with standing(size) as ground:
         for start in ("postgres", "valkey", "rabbitmq"):
             ground.services.get(start, getattr(servers, start))
-        counts: list[Count] = []
-        with ThreadPoolExecutor(3) as pool:
-            for found in pool.map(_tried, campaigns(ground, seed)):
-                if isinstance(found, str):
-                    broken.append(found)
-                else:
-                    counts.append(found)
-                print(found, flush=True)
         ways = (
             "nbconvert --execute",
             "Run All (nbconvert --allow-errors)",
             "papermill",
         )
-        ends = list(stopped(ground, ways))
-        odd = list(payloads(ground))
+        ends, odd = list(stopped(ground, ways)), list(payloads(ground))
         with tempfile.TemporaryDirectory() as disk:
             speed = journal.measured(Path(disk), min(size.failures, 1000))
+        counts: list[Count] = []
+        calls = list(campaigns(ground, seed))
+        pool = ThreadPoolExecutor(3)
+        futures = [pool.submit(_tried, call) for call in calls]
+        with contextlib.suppress(KeyboardInterrupt):  # what has ended is counted
+            wait(futures)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for found in [one.result() for one in futures if one.done() and not one.cancelled()]:
+            if isinstance(found, str):
+                broken.append(found)
+            else:
+                counts.append(found)
     seconds = time.monotonic() - began
     page = Path(__file__).parents[1] / "docs" / "reliability.md"
-    page.write_text(paper.page(size, seed, counts, ends, odd, speed, seconds), encoding="utf-8")
+    text = paper.page(size, seed, counts, ends, odd, speed, seconds, len(calls) - len(counts))
+    page.write_text(text, encoding="utf-8")
     kept = sum(one.kept for one in counts)
     lines = [
         f"{kept} of {len(counts)} campaigns kept the promise, in {seconds:,.0f} s: see docs/reliability.md."

@@ -42,6 +42,7 @@ def page(
     odd: Sequence[Bytes],
     speed: str,
     seconds: float,
+    missing: int = 0,
 ) -> str:
     """The whole document."""
     packages = ("dlqanalysis", "redis", "pika", "psycopg", "pandas", "polars")
@@ -56,7 +57,8 @@ def page(
         ' server. An HTTP peer\'s "it never happened" was believed after'
         f" {60 if size.quiet is None else size.quiet:.0f} s of silence. Journals were in memory where the machine has /dev/shm: processes were killed, not machines.",
         "",
-        f"**{kept} of {len(counts)} campaigns kept the promise.**",
+        f"**{kept} of {len(counts)} campaigns kept the promise.**"
+        + (f" {missing} more were broken off or not run." if missing else ""),
         "",
         _row("system", "campaign", *_FIELDS, "seconds"),
         _row(*["---"] * (len(_FIELDS) + 3)),
