@@ -34,6 +34,7 @@ _OUT = {
 }
 _NEAR = pd.Timedelta("1D")
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 
 def onsets(
@@ -188,6 +189,13 @@ class _Grid:
             return np.zeros(self.bins, np.int64)
         return (((self.start + np.arange(self.bins) * self.step) % _DAY) // 3600).astype(np.int64)
 
+    def weekend(self) -> npt.NDArray[np.bool_]:
+        """Which intervals are of a Saturday or Sunday (UTC); none where the data is too short or too coarse."""
+        if self.step > _DAY or self.end - self.start < 3 * _DAY:
+            return np.zeros(self.bins, bool)
+        days = (self.start + np.arange(self.bins) * self.step) // _DAY
+        return (days + 4) % 7 % 6 == 0  # the first of January 1970 was a Thursday
+
 
 def _parts(
     failures: pd.DataFrame, by: str | None, times: Floats, most: int
@@ -210,8 +218,8 @@ def _episodes(grid: _Grid, times: Floats, looked_at: int) -> Iterator[dict[str, 
     for first, last in _segments(grid, counts):
         base = usual.copy()
         base[first:] = False
-        seen, before = int(counts[first:last].sum()), int(counts[base].sum())
-        rise = _rise(seen, last - first, before, int(base.sum()), looked_at)
+        before = int(counts[base].sum())
+        rise = _risen(grid, counts, slice(first, last), base, looked_at)
         if rise is None:
             continue
         usual[first:last] = False
@@ -239,6 +247,23 @@ def _segments(grid: _Grid, counts: npt.NDArray[np.int64]) -> list[tuple[int, int
     search = ruptures.KernelCPD(kernel="linear", min_size=1).fit(level.reshape(-1, 1))
     ends = search.predict(pen=3 * np.log(grid.bins))
     return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _risen(
+    grid: _Grid, counts: Counts, part: slice, base: npt.NDArray[np.bool_], looked_at: int
+) -> dict[str, Any] | None:
+    """The rise of a stretch over all that was before it; what came on weekdays must be one over weekdays too:
+    a Monday after the weekend with which the data begins cannot be told from a rise."""
+    seen = counts[part]
+    whole = _rise(int(seen.sum()), len(seen), int(counts[base].sum()), int(base.sum()), looked_at)
+    weekend = grid.weekend()
+    theirs = ~weekend[part]
+    if whole is None or seen[theirs].sum() * 2 < seen.sum():
+        return whole
+    alike = base & ~weekend
+    same = _rise(int(seen[theirs].sum()), int(theirs.sum()), int(counts[alike].sum()),
+                 int(alike.sum()), looked_at)  # fmt: skip
+    return whole if same is not None else None
 
 
 def _rise(seen: int, length: int, before: int, base: int, looked_at: int) -> dict[str, Any] | None:

@@ -83,6 +83,24 @@ def test_two_bursts_days_apart_are_two():
     assert len(found) == 2 and found["onset"].is_monotonic_increasing
 
 
+@pytest.mark.parametrize("first", range(7))
+def test_weekends_are_no_quiet_time_before_a_rise(first):
+    """Wherever in the week the data begins; and a burst in the second week is found all the same."""
+    rng = np.random.default_rng(first)
+    hours = np.arange(14 * 24)
+    weight = 0.2 + np.exp(-(((hours % 24 - 13) / 4.5) ** 2))
+    weight = weight * np.where((hours // 24 + first) % 7 >= 5, 0.1, 1.0)
+    begin = first * 24
+
+    def week(count):
+        return begin + rng.choice(hours, count, p=weight / weight.sum()) + rng.random(count)
+
+    quiet = {f"g{n}": week(n) for n in (20, 100, 400, 1500)}
+    assert not len(dlq.onsets(frame(**quiet)))
+    found = dlq.onsets(frame(**quiet, burst=np.append(week(50), begin + 240 + rng.random(80))))
+    assert list(found["fingerprint"]) == ["shop.burst"]
+
+
 def test_what_went_on_from_the_beginning_did_not_begin():
     rng = np.random.default_rng(7)
     first = rng.random(300) * 24
