@@ -115,8 +115,9 @@ def campaigns(ground: Ground, seed: int) -> Iterator[Callable[[], Count]]:
     size = ground.size
     for name in WORLDS:
         yield partial(ground.campaign, name, partial(kills.killed, kills=size.kills, seed=seed))
-        yield partial(ground.campaign, name, partial(kills.opposite, shared=True))
-        yield partial(ground.campaign, name, partial(kills.opposite, shared=False))
+    for name in WORLDS:
+        for shared in (True, False):
+            yield partial(ground.campaign, name, partial(kills.opposite, shared=shared))
     for name in FULL:
         yield partial(ground.campaign, name, faults.full)
     for name in HTTP:
