@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ONLY ?=
 JOBS ?= auto
 
-.PHONY: help install demo lab test check bench lock docs clean
+.PHONY: help install demo lab test check bench lock docs site clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -33,7 +33,7 @@ test: $(READY)  ## all tests, notebooks included, a worker a core (JOBS=0: one a
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval-lax notebooks -p no:cacheprovider
 
-check: $(READY)  ## ruff and mypy
+check: site  ## ruff, mypy and the site
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=grouping
@@ -41,11 +41,14 @@ bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=g
 	@$(BIN)/python -m bench $(ONLY)
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra demo --extra test --extra scale --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra demo --extra test --extra scale --extra docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 	echo 'drain3>=0.9.11' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-bench.lock
 
 docs: $(READY)  ## write the generated tables of README and docs again
 	@$(BIN)/python docs/tables.py
 
+site: $(READY)  ## the documentation as a site in site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:  ## remove .venv and what runs left behind
-	rm -rf $(VENV) reports .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) reports site .pytest_cache .mypy_cache .ruff_cache

@@ -86,7 +86,17 @@ def rulebook() -> str:
     )  # fmt: skip
 
 
+def decisions() -> str:
+    """Every decision, by its title."""
+    found = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    titles = (page.read_text(encoding="utf-8").split("\n")[0].lstrip("# ") for page in found)
+    return rows(
+        "decision", ([f"[{title}]({page.name})"] for title, page in zip(titles, found, strict=True))
+    )
+
+
 TABLES = {
+    "decisions": decisions,
     "frame": frame,
     "settings": settings,
     "thresholds": thresholds,
@@ -103,7 +113,7 @@ def written(text: str) -> str:
 
 def pages() -> list[Path]:
     """The pages that have generated tables."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [page for page in found if _TABLE.search(page.read_text(encoding="utf-8"))]
 
 

@@ -59,7 +59,7 @@ _AT_ONCE = 5_000  #: rows whose details are asked for in one statement
 
 
 def connect(name_or_url: "str | Path") -> "Source":
-    """A source that reads: from a name (DLQ_<NAME>_URL), a URL, or the path of an export or snapshot."""
+    """A source that reads: from a name (`DLQ_<NAME>_URL`), a URL, or the path of an export or snapshot."""
     place = str(name_or_url)
     if _is_path(place):
         return _of_path(place).open_source(place)
@@ -70,7 +70,7 @@ def connect(name_or_url: "str | Path") -> "Source":
 
 
 def connect_hand(name_or_url: str) -> "Hand":
-    """The hand that writes: from a name (DLQ_<NAME>_HAND_URL, else DLQ_<NAME>_URL) or a URL."""
+    """The hand that writes: from a name (`DLQ_<NAME>_HAND_URL`, else `DLQ_<NAME>_URL`) or a URL."""
     if _is_path(name_or_url):
         raise SettingsError(
             f"{name_or_url} is an export: nothing can be replayed from it. Connect the hand to the system that"
@@ -87,8 +87,8 @@ def connect_hand(name_or_url: str) -> "Hand":
 
 
 def connect_monitor(name_or_url: str) -> "Monitor":
-    """What tells how a system is now, from a name (DLQ_<NAME>_MONITOR_URL, else DLQ_<NAME>_BROKER_URL, else
-    DLQ_<NAME>_URL) or a URL."""
+    """What tells how a system is now, from a name (`DLQ_<NAME>_MONITOR_URL`, else `DLQ_<NAME>_BROKER_URL`,
+    else `DLQ_<NAME>_URL`) or a URL."""
     if _is_path(name_or_url):
         raise SettingsError(
             f"{name_or_url} is an export: it has no queues and no workers to look at."
