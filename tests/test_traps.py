@@ -45,8 +45,9 @@ KNOWN_WRONG = [
     # a step that the text names, and not what it refused
     ("P", "U", "AmqpIllegalStateException", "Fatal exception on listener startup"),
     # words that stand for a record as often as for the code
-    ("P", "D", "Error", "cannot locate barcode.js"),
     ("D", "P", "Error", "invalid palette of the parcel label"),
+    # an advice of a tool that looks at the code
+    ("P", "U", "UniformNotifier::Exception", "USE eager loading detected"),
     # code that swallows its cause
     ("T", "U", "Exception", "Could not get exchange rates"),
 ]
@@ -110,6 +111,12 @@ TRAPS = [
     ("transient", "Error", "mail_gateway_overloaded"),
     ("permanent", "psycopg2.OperationalError", 'connection to server at "db" failed: FATAL:  password authentication failed'),
     ("permanent", "Error", "Cannot connect: certificate has expired"),
+    ("unknown", "Error", "Message rejected by its consumer"),
+    ("data", "Error", "The payment was rejected"),
+    ("transient", "ActiveJob::DeserializationError", "Error while trying to deserialize arguments: Lost connection to MySQL server during query"),
+    ("data", "ActiveJob::DeserializationError", "Error while trying to deserialize arguments: Couldn't find Order with 'id'=7"),
+    ("transient", "Error", "Cannot reach the payment service"),
+    ("permanent", "IllegalStateException", "Cannot reach statement"),
     ("data", "pydantic.ValidationError", "1 validation error for Job\nretry\n  Input should be a valid integer [type=int_parsing]"),
 ]  # fmt: skip
 

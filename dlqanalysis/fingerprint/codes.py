@@ -6,6 +6,7 @@ Each line captures one digit as `d`; see table._numbers.
 B = r"(?-u:\b)"
 X = "[0-9A-Fa-f]"
 D = "(?P<d>[0-9])"
+ENHANCED = r"[- ]#?[245]\.[0-9]{1,3}\.[0-9]{1,3}"  # what SMTP says after its status: 421 4.4.2
 
 # A word that announces a code, and what may stand between it and the number.
 ANNOUNCES = (
@@ -19,7 +20,8 @@ SQLSTATE = (  # the ones without letters
     "|(?P<f>4)(?:000[0-9]|2[0-9]{3}|4000)|(?P<g>5)(?:3[0-4]00|40[0-9]{2}|50[0-9]{2}|7014|80[0-9]{2}))"
 )
 CODES = (
-    rf"{ANNOUNCES}{BETWEEN}{D}[0-9]{{0,5}}{B}",
+    rf"{ANNOUNCES}{BETWEEN}{D}[0-9]{{0,5}}(?:{ENHANCED})?{B}",
+    rf"resulted in(?: an? [`\"']?| [`\"'])(?P<d>[45])[0-9]{{2}}{B}",  # Guzzle
     rf"{ANNOUNCES}{BETWEEN}(?P<d>0)x{X}{{8}}{B}",
     rf"(?i-u:exit(?:ed)?(?: ?with)?(?:[ _-]?(?:code|status))?)[ :=]{{1,2}}-?{D}[0-9]{{6,9}}{B}",  # NTSTATUS, decimal
     rf"HTTP/{D}[0-9.]{{0,2}}\\?\"? [0-9]{{3}}{B}",
@@ -47,7 +49,7 @@ CODES = (
     rf"\({D}[0-9]? given\)",
     rf"exactly {D}[0-9]?{B}",
 )
-STATUS = r"""(?:^|[\s(\[{=:"'<>,|])(?:(?P<d>[45])[0-9]{2}|(?P<e>3)0[1-8])(?-u:\b)"""  # may be an HTTP status: decided in table.REST
+STATUS = rf"""(?:^|[\s(\[{{=:"'<>,|])(?:(?P<d>[45])[0-9]{{2}}(?:{ENHANCED})?|(?P<e>3)0[1-8]){B}"""  # may be an HTTP status: decided in table.NUMBERS
 
 REASON = (
     "(?:[Cc]lient [Ee]rr|[Ss]erver [Ee]rr|Bad|Unauth|Payment|Forbid|Not|Method|Prox|Request|Conflict|Gone|Length|Precond"
@@ -57,8 +59,8 @@ REASON = (
 )
 HTTP = (
     rf"{B}(?P<d>3)0[1-8] [Rr]edirect",
-    rf"^(?P<d>[45])[0-9]{{2}}{B}",
+    rf"^(?P<d>[45])[0-9]{{2}}(?:{ENHANCED})?{B}",
     rf"{B}(?P<d>[45])[0-9]{{2}}:? {REASON}",
     r"""(?:^|[ '"])[\[(<](?P<d>[45])[0-9]{2}[)\]>]""",
-    r"[A-Za-z:|] (?P<d>[45])[0-9]{2}(?:[ .!;)]|$)",
+    rf"[A-Za-z:|] (?P<d>[45])[0-9]{{2}}(?:{ENHANCED}{B}|[ .!;)]|$)",
 )

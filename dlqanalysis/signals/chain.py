@@ -59,6 +59,9 @@ class Chain:
 def chains(exception_type: str, message: str, traceback: str) -> tuple[Chain, Chain | None]:
     """The failure's own chain, and what was being handled when it came up ("During handling of"), if any."""
     said = clean(cap(message, _HEAD, _TAIL))
+    if " [" in exception_type:  # Node: TypeError [ERR_INVALID_URL]
+        exception_type, _, code = exception_type.partition(" [")
+        said += f"\n{code[:100].rstrip(']')}"
     own, context = _exceptions(cap(traceback, _TRACE_HEAD, _TRACE_TAIL)) if traceback else ("", "")
     own, context = clean(own), clean(context)
     text = said if not own or own in said else f"{said}\n{own}"

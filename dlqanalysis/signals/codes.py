@@ -83,6 +83,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("grpc", r"(?i)\bStatusCode(?:\.|=\"?| ?: ?)\s*([A-Z_]+)"),
     ("grpc", r"(?i)\bcode ?= ?([A-Z_]+),? desc"),
     ("grpc", r"(?i)rpc error:? \(?([A-Z_]+)"),
+    ("grpc", r"\bStatus(?:Runtime)?Exception: ([A-Z_]+)\b"),
     ("grpc", r"\b\d{1,2} ([A-Z]{5,16}(?:_[A-Z]+)?): "),
     ("grpc?", r"^([A-Z]{5,16}(?:_[A-Z]+)?)(?:: |$)"),
     ("grpc", r"""["']status["']\s*:\s*["']([A-Z]{5,16}(?:_[A-Z]+)?)["']"""),
@@ -180,6 +181,7 @@ _SMTP = re2.compile(
 _CODE_CLASS = re2.compile(
     r"(?i)^(?:aws|com\.amazonaws|software\.amazon|botocore\.errorfactory|types)\.|^[a-z]+exception$"
 )
+_CODE_NAME = re2.compile(r"^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")  # a code where a class should be
 _PRISMA = re2.compile(r"(?i)prisma|\bcode[\"'`]?\s*[:=]\s*[\"'`]P[1256]\d{3}")
 _MAX = 12  # values of a kind; a dump of thousands says nothing more
 
@@ -285,7 +287,7 @@ def _of_class(name: str) -> Iterable[tuple[str, str]]:
         yield "http_status", digits
     if name.startswith(("GRPC.", "Google.Cloud.")) and last.lower() in GRPC_SPELLINGS:
         yield "grpc", GRPC_SPELLINGS[last.lower()]
-    if _CODE_CLASS.search(name):
+    if _CODE_CLASS.search(name) or _CODE_NAME.search(name):
         yield "code", last
 
 
