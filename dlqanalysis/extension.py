@@ -30,9 +30,24 @@ def load(ipython: Any) -> None:
     formatters = ipython.display_formatter.formatters
     formatters["text/html"].for_type(pd.DataFrame, table_html)
     formatters["text/html"].for_type(pd.Series, lambda series: table_html(series.to_frame()))
+    for module, name in _VIEWS:
+        formatters["text/html"].for_type_by_name(module, name, _untypeset)
     formatters["text/plain"].for_type(pd.DataFrame, _plain)
     formatters["text/plain"].for_type(pd.Series, lambda s, p, c: _plain(s.to_frame(), p, c))
     formatters["text/plain"].for_type(str, _text)
+
+
+#: What shows texts of failures as HTML of its own.
+_VIEWS = (
+    ("dlqanalysis.plan.frozen", "Plan"),
+    ("dlqanalysis.run", "Run"),
+    ("dlqanalysis.progress", "Progress"),
+)
+
+
+def _untypeset(view: Any) -> str:
+    """A view's own HTML, in which JupyterLab sets no LaTeX: a $ in a dead letter is a $."""
+    return f'<div class="mathjax_ignore">{view._repr_html_()}</div>'
 
 
 def table_html(frame: pd.DataFrame) -> str:
@@ -61,7 +76,7 @@ def table_html(frame: pd.DataFrame) -> str:
     )
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     table = f'<table class="dataframe"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="dlq-table">{table}<p>{html.escape(_size(frame, shown))}</p></div>'
+    return f'<div class="dlq-table mathjax_ignore">{table}<p>{html.escape(_size(frame, shown))}</p></div>'
 
 
 _NUMBER = "text-align:right;white-space:nowrap"

@@ -194,15 +194,13 @@ def setting(name: str, part: str = "URL") -> str | None:
 
 def connected() -> list[str]:
     """The names that a DLQ_<NAME>_URL stands for, in order."""
-    names = (
-        key[4:-4].lower() for key in os.environ if key.startswith("DLQ_") and key.endswith("_URL")
-    )
     parts = ("_hand", "_broker", "_results", "_monitor", "_management")
-    return sorted(
-        n
-        for n in names
-        if os.environ[f"DLQ_{n.upper()}_URL"] and not n.endswith(parts) and n != "journal"
-    )
+    names = {
+        key[4:-4].lower()
+        for key, url in os.environ.items()
+        if url and key.startswith("DLQ_") and key.endswith("_URL")
+    }
+    return sorted(name for name in names - {"journal"} if not name.endswith(parts))
 
 
 def url_of(name: str, part: str = "URL") -> str:

@@ -1,52 +1,14 @@
 """Reports in a real browser with the network off: figures are there, nothing is asked for, no probe fires."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
 from dlqanalysis import report
 from tests.books import FAILURES, small
-
-CHROMIUM = Path(os.environ.get("DLQ_TEST_CHROMIUM", "/usr/bin/chromium"))
+from tests.browser import Seen, chromium  # noqa: F401
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, headless. Without it these tests fail in CI, and are skipped with a reason elsewhere."""
-    if not CHROMIUM.exists():
-        said = f"no Chromium at {CHROMIUM}: apt-get install chromium, or set DLQ_TEST_CHROMIUM"
-        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield running
-        running.close()
-
-
-class Seen:
-    """A page, and everything that went wrong or out while it loaded."""
-
-    def __init__(self, browser, page: Path, **context) -> None:
-        self.context = browser.new_context(offline=True, **context)
-        self.page = self.context.new_page()
-        self.requests, self.errors, self.dialogs = [], [], []
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
-        self.page.goto(page.resolve().as_uri(), wait_until="load")
-        self.page.wait_for_timeout(300)
-
-    def outside(self) -> list[str]:
-        return [url for url in self.requests if not re.match(r"(file|data|blob|about):", url)]
 
 
 @pytest.fixture(scope="module")

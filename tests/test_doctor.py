@@ -65,6 +65,13 @@ def test_a_journal_that_cannot_be_opened_is_critical(tmp_path, monkeypatch):
     assert told()["journal"].severity == "critical"
 
 
+def test_a_channel_for_alerts_is_no_system(tmp_path, monkeypatch):
+    (tmp_path / "profile.toml").write_text('notify = ["DLQ_ALERT_URL"]')
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    monkeypatch.setenv("DLQ_ALERT_URL", "json://127.0.0.1:1/x1y2z3")
+    assert not [name for name in told() if name.startswith("alert")]
+
+
 def test_an_unknown_name_is_told_what_to_set():
     with pytest.raises(SettingsError, match="DLQ_SHOP_URL"):
         examine(["shop"])

@@ -42,12 +42,20 @@ def examine(names: Sequence[str] = ()) -> list[Finding]:
                 f" {did_you_mean(name, known) if known else ''}".rstrip()
             )
     found = list(_own())
-    chosen = [name.lower() for name in names] or known
+    chosen = [name.lower() for name in names] or [name for name in known if name not in _channels()]
     if not chosen:
         found.append(_warning("systems", "No system is connected. Set DLQ_<NAME>_URL to its URL."))
     for name in chosen:
         found += _system(name)
     return found
+
+
+def _channels() -> set[str]:
+    """The names whose variables hold where alerts go: no systems."""
+    try:
+        return {variable[4:-4].lower() for variable in Profile.load().notify}
+    except DLQError:
+        return set()
 
 
 def _own() -> Iterator[Finding]:
