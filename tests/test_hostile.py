@@ -58,17 +58,14 @@ def live(browser, folder, tmp_path_factory):
     """Each notebook after Run All in JupyterLab: what its page did and shows; the saved notebooks stay in folder."""
     env, seen = plant(folder), {}
     with lab(folder, tmp_path_factory.mktemp("lab"), env) as running:
+        one = Seen(browser, "about:blank", viewport={"width": 1280, "height": 1000})
         for name in [*NAMES, "probes"]:
-            if seen:
-                one.page.goto(running.url(f"{name}.ipynb"))
-            else:
-                size = {"width": 1280, "height": 1000}
-                one = Seen(browser, running.url(f"{name}.ipynb"), viewport=size)
+            one.page.goto(running.url(f"{name}.ipynb"))
             running.run_all(one.page)
             done = {key: list(getattr(one, key)) for key in _KEPT}
             for key in _KEPT:
                 getattr(one, key).clear()
-            own = (running.origin, "data:", "blob:")
+            own = (running.origin, "data:", "blob:", "about:")
             seen[name] = {
                 "away": [url for url in done["requests"] if not url.startswith(own)],
                 "baits": [url for url in done["requests"] if "beacon" in url],
