@@ -106,6 +106,11 @@ def work_of_scan():
     return sys.modules["dlqanalysis.scan"]
 
 
+def _spills(dask_worker):
+    manager = dask_worker.memory_manager
+    return manager.memory_spill_fraction or manager.memory_target_fraction
+
+
 def test_a_worker_that_is_killed_changes_nothing(tmp_path, monkeypatch):
     """Two worker processes of the scan's own; one is killed when it has given some answers."""
     monkeypatch.setattr(dataset, "ROWS", 50)
@@ -118,6 +123,8 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path, monkeypatch):
         client, scheduler = scanned._cluster.client, scanned._cluster.local.scheduler
         pids = client.run(os.getpid)
         assert len(pids) == 2
+        spills = client.run(_spills).values()
+        assert not any(spills)  # failures are never put on the disk, pickled
         killed = threading.Event()
 
         def kill_one():

@@ -8,6 +8,8 @@ from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.profile import dask_address
 
 _WIDE = 16  #: results that are put together at once
+#: else Dask would put failures on the disk when memory is short, pickled
+_NO_SPILL = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False}
 _MOST = 8  #: processes on this machine
 
 
@@ -15,19 +17,21 @@ class Cluster:
     """A Dask cluster: functions go out to each part, answers come back put together."""
 
     def __init__(self, address: str | None = None) -> None:
+        import dask
         from distributed import Client, LocalCluster
 
         address = address or dask_address()
         self.local: Any = None
         if address is None:
-            self.local = LocalCluster(
-                n_workers=min(os.cpu_count() or 1, _MOST),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-            )
+            with dask.config.set(_NO_SPILL):
+                self.local = LocalCluster(
+                    n_workers=min(os.cpu_count() or 1, _MOST),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                )
         try:
-            self.client = Client(self.local or address, set_as_default=False, timeout="10s")
+            self.client = Client(self.local or address, set_as_default=False, timeout="5s")
         except (OSError, TimeoutError, ValueError) as error:
             raise ConnectError(
                 f"No Dask scheduler answers at DLQ_DASK ({type(error).__name__}). Start one with"
