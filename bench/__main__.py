@@ -7,6 +7,8 @@ from pathlib import Path
 from bench.report import machine, write
 
 HERE = Path(__file__).parent
+#: runs for hours and writes a page of its own: only when it is named
+NAMED_ONLY = {"reliability"}
 NOT_BENCHES = {"__init__", "__main__", "beside", "data", "messages", "others", "report", "timing"}
 
 
@@ -16,7 +18,7 @@ def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in known]
     if unknown:
         sys.exit(f"There is no bench '{unknown[0]}'. Known: {', '.join(known)}.")
-    for name in names or known:
+    for name in names or [name for name in known if name not in NAMED_ONLY]:
         module = importlib.import_module(f"bench.{name}")
         lines = module.run()
         text = "\n".join([f"## {name}", "", f"{machine()}", "", *lines, ""])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 import redis
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dlqanalysis as dlq
@@ -234,6 +234,7 @@ def test_nothing_there_is_an_empty_frame(den):
     assert "is a string, not BullMQ's sorted set" in named.attrs["notes"][0]
 
 
+@settings(deadline=None)
 @given(queue=st.binary(min_size=1), job=st.binary(min_size=1), score=st.integers(0, 2**53))
 def test_every_id_comes_back(queue, job, score):
     one = keys.Failure(queue, job, b"%d" % score)
@@ -244,6 +245,7 @@ def test_every_id_comes_back(queue, job, score):
     assert table["failure_id"][0].as_py() == one.text
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.binary(), st.binary()))
 def test_raw_bytes_give_the_hash_back(fields):
     assert raw.decode(raw.encode(fields)) == fields

@@ -95,6 +95,7 @@ def test_every_command_and_option_has_help():
         "notebook",
         "snapshot",
         "check",
+        "doctor",
         "notify",
         "rules",
         "runs",
