@@ -247,7 +247,9 @@ def _checked(where: Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], d
                 f"{name} is a URL with credentials, and parameters are written into the report. Set"
                 f" DLQ_<NAME>_URL to it and give the name as {name}."
             )
-        if name in ("source", "changes") and value and Path(value).is_file():
+        # the kernel works in the notebook's folder: what the caller means is in the caller's
+        reads = name in ("source", "changes", "previous", "done") and Path(value).is_file()
+        if value and (reads or name in ("out", "keep")):
             parameters[name] = value = str(Path(value).resolve())
         if Path(value).is_absolute():
             hidden[value] = Path(value).name

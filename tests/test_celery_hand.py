@@ -347,8 +347,15 @@ def test_rabbitmq_confirms_refuses_and_reports(shop_url, amqp_url, queue_name):
         assert [r.state for r in hand.send("replay", [another], "run-1")] == [State.SENT]
         doubtful = add(shop_url, name)
         claims.take([doubtful], "run-1", {doubtful.failure_id: "id-9"})
+        assert claims.publishing(doubtful.failure_id, "run-1")
         [settled] = hand.settle([doubtful], "run-1")
         assert settled.state == State.UNCERTAIN  # a queue cannot be asked
+        # claimed with it and not come to: nothing was published, whatever the broker forgets
+        waiting = add(shop_url, name)
+        claims.take([waiting], "run-1", {waiting.failure_id: "id-10"})
+        [settled] = hand.settle([waiting], "run-1")
+        assert settled.state == State.NOT_REACHED and row(shop_url, waiting)["status"] == "failed"
+        assert not claims.publishing(waiting.failure_id, "run-1")  # who still held it stops here
         with psycopg.connect(shop_url, autocommit=True) as db:
             db.execute(
                 "INSERT INTO task_executions (task_id, task_name, status) VALUES ('id-9', 'a', 'success')"

@@ -322,3 +322,18 @@ def test_who_must_look():
 def test_hostile_is_hostile():
     """The probes of this file do what they threaten, where nothing stops them."""
     assert Page(HOSTILE).all("script") and Page(HOSTILE).all("img")[0]["onerror"]
+
+
+def test_what_is_written_goes_where_the_caller_is(tmp_path, monkeypatch):
+    """The kernel works in the notebook's folder; a relative path means the caller's."""
+    book = small(
+        tmp_path / "book.ipynb",
+        "from pathlib import Path\nPath(out).write_text('x') and None",
+        parameters="source: str = 'x'  # where\nout: str = ''  # where it goes",
+    )
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    report.run(book, {"out": "page.md"}, here / "done.ipynb")
+    assert (here / "page.md").read_text() == "x" and not (tmp_path / "page.md").exists()
+    assert str(here) not in (here / "done.ipynb").read_text()

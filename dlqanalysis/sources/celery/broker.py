@@ -51,6 +51,9 @@ class Doubt(Exception):
 class Broker(Protocol):
     """What the hand needs of a broker."""
 
+    #: whether it keeps a ledger that tells afterwards what was sent
+    remembers: bool
+
     def publish(self, message: Message, run_id: str) -> None: ...
 
     def was_sent(self, queue: str, sent_id: str) -> bool | None:
@@ -79,6 +82,8 @@ def connect(url: str) -> Broker:
 class RedisBroker:
     """Celery's lists on Redis. The push and its token in the ledger are one script, so a lost answer
     is asked for again and never sends twice."""
+
+    remembers = True
 
     def __init__(self, url: str) -> None:
         import redis
@@ -197,6 +202,8 @@ class AmqpBroker:
     """RabbitMQ, with publisher confirms and `mandatory`: an unroutable message is refused, not lost."""
 
     url: str
+
+    remembers = False
 
     def __post_init__(self) -> None:
         self.place = _amqp.place(self.url)

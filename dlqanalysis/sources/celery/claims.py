@@ -112,6 +112,15 @@ class Claims:
                 self.set_status(db, [c.item.failure_id for c in taken], "replaying")
         return taken, skipped
 
+    def publishing(self, failure_id: str, run_id: str) -> bool:
+        """Note that this very row is about to be published; False when its claim is no longer this run's."""
+        mine = sa.and_(
+            self._one(failure_id), self.marks.c.run_id == run_id, self.marks.c.state == "claimed"
+        )
+        with self.transaction() as db:
+            noted = self.marks.update().where(mine).values(state="publishing")
+            return db.execute(noted).rowcount == 1
+
     def sent(self, failure_id: str, sent_id: str) -> None:
         """Note that the broker has it: the claim is `sent`, the row is `replayed`."""
         values: dict[str, Any] = {}
@@ -142,7 +151,7 @@ class Claims:
                 self.marks.c.source_table == self.table.name,
                 self.marks.c.failure_id.in_(ids),
                 self.marks.c.run_id == run_id,
-                self.marks.c.state == "claimed",
+                self.marks.c.state.in_(["claimed", "publishing"]),
             )
             freed = list(
                 db.scalars(self.marks.delete().where(mine).returning(self.marks.c.failure_id))
@@ -151,7 +160,7 @@ class Claims:
                 self.set_status(db, freed, "failed", only="replaying")
 
     def state(self, failure_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-        """failure_id -> (run_id, sent_id, claimed | sent) of the claims there are."""
+        """failure_id -> (run_id, sent_id, claimed | publishing | sent) of the claims there are."""
         c = self.marks.c
         wanted = sa.select(c.failure_id, c.run_id, c.sent_id, c.state).where(
             c.source_table == self.table.name, c.failure_id.in_(list(failure_ids))
