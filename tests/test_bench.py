@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from bench import beside, data
-from bench.__main__ import NOT_BENCHES
+from bench.__main__ import NAMED_ONLY, NOT_BENCHES
 from bench.messages import errors
 from bench.report import write
 from dlqanalysis.demo import servers
 from tests.services import Services
 
 FOLDER = Path(inspect.getfile(beside)).parent
-BENCHES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_BENCHES)
+BENCHES = sorted(
+    path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_BENCHES | NAMED_ONLY
+)
 ROWS = 300
 
 
