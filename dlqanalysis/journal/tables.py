@@ -1,5 +1,7 @@
 """Where the journal is kept: its tables, how they are made, and transactions whose errors are sentences."""
 
+import sqlite3
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -7,6 +9,7 @@ import sqlalchemy as sa
 from dlqanalysis.errors import JournalError
 
 _META = sa.MetaData()
+_PATIENCE = 30  #: seconds that a new file may be in a colleague's hands
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 RUNS = sa.Table(
@@ -95,7 +98,10 @@ def create(engine: sa.Engine) -> None:
     """The tables, where they are not there yet; journals of older versions get what they lack."""
     try:
         _META.create_all(engine)
-    except sa.exc.IntegrityError:  # a colleague made the same tables in the same moment
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.OperationalError) as error:
+        # a colleague made the same tables in the same moment; anything else fails again
+        if isinstance(error, sa.exc.OperationalError) and "already exists" not in str(error):
+            raise
         _META.create_all(engine)
     known = {column["name"] for column in sa.inspect(engine).get_columns(ITEMS.name)}
     if "key" not in known:  # a journal of version 0.1
@@ -112,8 +118,17 @@ def options(where: sa.URL) -> dict[str, Any]:
 
 def durable(connection: Any, _: Any) -> None:
     """A committed entry survives a power cut; readers do not block the writer."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            break
+        except sqlite3.OperationalError as error:
+            # this one statement does not wait for a colleague who opens the same new file
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+    connection.execute("PRAGMA synchronous=FULL").close()
 
 
 def immediate(connection: sa.Connection) -> None:
