@@ -44,7 +44,9 @@ class Lab:
             begun = any(prompt.strip("[]: ").isdigit() for prompt in prompts)
             waits = any("*" in prompt for prompt in prompts)
             rested = rested + 1 if begun and not waits else 0
-            ready = [kernel["execution_state"] for kernel in self.api("kernels")] == ["idle"]
+            kernels = self.api("kernels")  # a server that is busy answers with a message at times
+            told = isinstance(kernels, list)
+            ready = told and [one["execution_state"] for one in kernels] == ["idle"]
             # what is asked of a kernel that has only just come up is lost: ask again
             if ready and not begun and not waits and time.monotonic() - clicked > 3:
                 page.get_by_role("menuitem", name="Run", exact=True).click()

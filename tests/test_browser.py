@@ -30,7 +30,7 @@ def pages(tmp_path_factory):
     return {"weekly": report.html(weekly), "hostile": report.html(probes)}
 
 
-@pytest.mark.parametrize(("name", "charts"), [("weekly", 5), ("hostile", 3)])
+@pytest.mark.parametrize(("name", "charts"), [("weekly", 6), ("hostile", 3)])
 def test_figures_are_visible_without_a_network(browser, pages, name, charts):
     seen = Seen(browser, pages[name])
     drawn = seen.page.query_selector_all(".js-plotly-plot")
