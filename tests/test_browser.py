@@ -38,7 +38,7 @@ def test_figures_are_visible_without_a_network(browser, pages, name, charts):
     for chart in drawn:
         size = chart.query_selector(".main-svg").bounding_box()
         assert size["width"] > 600 and size["height"] > 100
-        marks = chart.query_selector_all(".point, .hm, .textpoint")
+        marks = chart.query_selector_all(".point, .hm, .textpoint, .js-line")
         assert marks, chart.text_content()[:80]
     assert (seen.outside(), seen.errors, seen.dialogs) == ([], [], [])
 
