@@ -357,7 +357,7 @@ urllib3: /v2/x?access_token=«Qx81kkz7aa»&v=2 HTTP/1.1
 grpc metadata authorization=«Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln»
 psycopg.OperationalError: postgresql+asyncpg://app:«Qx81kkz7»@db/x
 ssh-keygen «-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----»
-NpmAuthError: //registry.npmjs.org/:_authToken=«npm_·Qx81kkz7Qx81kkz7Qx81kkz7Qx81kkz7abcd»
+NpmAuthError: //packages.example/:_authToken=«npm_·Qx81kkz7Qx81kkz7Qx81kkz7Qx81kkz7abcd»
 {"DATABASE_URL": "postgres://u:«Qx81kkz7»@h:5432/d"}
 sentry dsn https://«9f86d081884c7d659a2feaa0c55ad015»@o1.ingest.example/1
 {"nonce": "a", "signature": "«Qx81kkz7aaQx81kkz7aa»"}
