@@ -29,6 +29,10 @@ def duplicates(
     are not asked about. With `within` (such as 24h) equal payloads and keys are copies only when no more
     than that lies between one and the next.
     """
+    if failures.attrs.get("summary_of"):
+        raise SchemaError(
+            "This is a summary: its rows are samples, so copies cannot be told. Load the failures with dlq.load."
+        )
     gap = int(duration(within).total_seconds() * 1_000_000) if within else None
     ranked = _ranked(failures)
     tables = [_entries(ranked, gap)]

@@ -27,11 +27,18 @@ class Run:
         events = journal.events(run_id)
         last = events[events["event"].isin(["stopped", "finished", "started", "resumed"])].iloc[-1]
         stopped = {"finished": "", "stopped": last["detail"].get("because", "")}
+        if last["event"] not in stopped:
+            holder = journal.held_by(run_id)
+            stopped[last["event"]] = (
+                f"it is going on in {holder}"
+                if holder
+                else "it never came to an end: the process died"
+            )
         return cls(
             run_id=run_id,
             plan_id=head["plan_id"],
             action=head["action"],
-            stopped=stopped.get(last["event"], "it never came to an end: the process died"),
+            stopped=stopped[last["event"]],
             items=journal.items(run_id),
         )
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from dlqanalysis.errors import JournalError, RunError
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Item, State
+from dlqanalysis.run import Run
 
 
 def items(*names, generation=1):
@@ -103,10 +104,12 @@ def test_a_run_is_held_while_its_process_lives(url):
     other = {"host": gethostname(), "pid": os.getppid()}
     journal.record(run, [("", "resumed", other)])
     assert journal.held_by(run) == f"process {os.getppid()}"
+    assert Run.read(run, journal).stopped == f"it is going on in process {os.getppid()}"
     journal.record(run, [("", "stopped", {"because": "x"})])
     assert journal.held_by(run) == ""
     journal.record(run, [("", "resumed", {"host": gethostname(), "pid": 2**22 - 3})])
     assert journal.held_by(run) == ""  # nobody has that pid
+    assert Run.read(run, journal).stopped == "it never came to an end: the process died"
     journal.record(run, [("", "resumed", {"host": "elsewhere", "pid": 7})])
     assert journal.held_by(run) == "process 7 on elsewhere"
 

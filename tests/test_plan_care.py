@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from dlqanalysis import readings
-from dlqanalysis.errors import PlanError
+from dlqanalysis.duplicates import duplicates
+from dlqanalysis.errors import PlanError, SchemaError
 from dlqanalysis.frame import from_records
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Outcome, State
@@ -278,3 +279,5 @@ def test_a_summary_is_no_plan():
     counted.attrs["summary_of"] = 1_000
     with pytest.raises(PlanError, match="stands for many failures"):
         plan(counted, None, reason="x", profile=ALL)
+    with pytest.raises(SchemaError, match="copies cannot be told"):
+        duplicates(counted)

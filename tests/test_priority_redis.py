@@ -283,7 +283,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_happens_twice(world, monke
     world.dead("t1")
     failures = loaded(world)
     hand = connect_hand(world.url)
-    ask, lost = hand.client.eval, iter([True])
+    ask, lost = hand.link.client.eval, iter([True])
 
     def loses(*arguments):
         answer = ask(*arguments)
@@ -291,7 +291,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_happens_twice(world, monke
             raise redis.TimeoutError("lost")
         return answer
 
-    monkeypatch.setattr(hand.client, "eval", loses)
+    monkeypatch.setattr(hand.link.client, "eval", loses)
     [receipt] = hand.send("replay", items(failures), "run-1")
     assert receipt.state == State.SENT and "done at" in receipt.detail
     assert world.list("tasks:normal") == [b"t1"]
@@ -302,14 +302,14 @@ def test_what_stays_unanswered_is_settled_by_the_ledger(world, monkeypatch):
     world.dead("t2")
     failures = loaded(world)
     hand = connect_hand(world.url)
-    ask = hand.client.eval
+    ask = hand.link.client.eval
 
     def loses(text, number, *rest):
         if b"t1" in rest:  # done, never answered
             ask(text, number, *rest)
         raise redis.ConnectionError("lost")
 
-    monkeypatch.setattr(hand.client, "eval", loses)
+    monkeypatch.setattr(hand.link.client, "eval", loses)
     assert [r.state for r in hand.send("replay", items(failures), "run-1")] == [State.UNCERTAIN] * 2
     settled = [r.state for r in hand.settle(items(failures), "run-1")]
     assert settled == [State.SENT, State.NOT_REACHED]
@@ -326,16 +326,16 @@ def test_a_redis_that_went_away_is_told_and_nothing_is_called_uncertain(world, m
         raise redis.ConnectionError("gone")
 
     hand.snapshot(failures["failure_id"].tolist())
-    monkeypatch.setattr(hand.client, "get", gone)
+    monkeypatch.setattr(hand.link.client, "get", gone)
     got = list(hand.send("replay", items(failures), "run-1"))
     assert {r.state for r in got} == {State.SKIPPED} and "does not answer" in got[0].detail
     monkeypatch.undo()
-    monkeypatch.setattr(hand.client, "eval", gone)
+    monkeypatch.setattr(hand.link.client, "eval", gone)
     got = [r.state for r in hand.send("replay", items(failures), "run-1")]
     assert got == [State.UNCERTAIN] * 3 + [State.SKIPPED] * 3
     monkeypatch.undo()
     other = connect_hand(world.url)
-    monkeypatch.setattr(other.client, "lrange", gone)
+    monkeypatch.setattr(other.link.client, "lrange", gone)
     got = list(other.send("replay", items(failures), "run-1"))
     assert {r.state for r in got} == {State.SKIPPED} and len(world.list("dlq:normal")) == 6
 

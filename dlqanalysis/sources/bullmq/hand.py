@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from dlqanalysis.errors import DLQError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import calls, fate, jobs, look, pausing, preflight, raw, scripts
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, named, place, queue_of, shown
-from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.source import fetch, foreign
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from dlqanalysis import readings
 from dlqanalysis.errors import DLQError
 from dlqanalysis.frame import from_arrow, from_records
 from dlqanalysis.model import Finding
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import health, jobs, standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
-from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.pages import find_queues
 from dlqanalysis.sources.bullmq.workers import workers
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.model import Read, Selection
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import jobs, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
-from dlqanalysis.sources.bullmq.link import Link
 from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ outside of the system's keys tells afterwards what was done, by which run, for t
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
@@ -23,13 +21,11 @@ import pyarrow as pa
 from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.model import Finding, Item, Receipt, State, Verdict
 from dlqanalysis.sources._priority import PRIORITIES, Entry, hash_of
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis import calls, fate, preflight, scripts
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.entries import listed
 from dlqanalysis.sources.priority_redis.keys import Keys, priority_of
-
-if TYPE_CHECKING:
-    import redis
 
 ACTIONS = ("replay", "quarantine", "archive", "purge", "undo", "restore")
 _BACK = ("undo", "restore")
@@ -45,7 +41,7 @@ class PriorityRedisHand:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.keys = Keys(address.prefix)
-        self._client: redis.Redis | None = None
+        self.link = Link(address, writes=True)
         self._entries: dict[str, Entry] = {}  # as last seen; the script looks again
 
     def __repr__(self) -> str:
@@ -56,26 +52,21 @@ class PriorityRedisHand:
         """The same as the source's."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for; it never sends a command again by itself."""
-        if self._client is None:
-            self._client = self.address.connect(writes=True)
-        return self._client
-
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """Scripts, role, lists, whether somebody waits for tasks, and what these entries give to think."""
-        with self._clear():
+        with self.link.clear():
             self._look([item.failure_id for item in items])
-            return preflight.findings(self.client, self.address, self.keys, items, self._entries)
+            return preflight.findings(
+                self.link.client, self.address, self.keys, items, self._entries
+            )
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """failure_id, place (the list, quarantine, archive, or gone), raw: the entry's bytes."""
         for failure_id in failure_ids:  # as they are now, not as they were seen
             self._entries.pop(failure_id, None)
-        with self._clear():
+        with self.link.clear():
             self._look(failure_ids)
-            aside = fate.aside(self.client, self.keys, failure_ids)
+            aside = fate.aside(self.link.client, self.keys, failure_ids)
         places, raws = [], []
         for failure_id in failure_ids:
             entry = self._entries.get(failure_id)
@@ -95,7 +86,7 @@ class PriorityRedisHand:
         silences, why = 0, ""
         try:
             if action not in _BACK:
-                with self._clear():
+                with self.link.clear():
                     self._look([item.failure_id for item in items])
         except ConnectError as error:
             why = f"the lists could not be looked at: {error}"
@@ -121,7 +112,7 @@ class PriorityRedisHand:
         if isinstance(call, Receipt):
             return call
         try:
-            code, told = scripts.run(self.client, call)
+            code, told = scripts.run(self.link.client, call)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             why = f"asked, not answered: {type(error).__name__}"
             return _receipt(item, State.UNCERTAIN, why)
@@ -134,7 +125,7 @@ class PriorityRedisHand:
         if action == "restore":
             return calls.restore(self.keys, item, token)
         if action == "undo":
-            taken = fate.taken(self.client, self.keys, item)
+            taken = fate.taken(self.link.client, self.keys, item)
             if taken is None:
                 why = f"run {item.undoes} keeps nothing of it to take back"
                 return _receipt(item, State.SKIPPED, why)
@@ -161,7 +152,7 @@ class PriorityRedisHand:
         if not entry.task_id:
             return b""
         try:
-            copy = self.client.get(self.keys.copy(entry.task_id))
+            copy = self.link.client.get(self.keys.copy(entry.task_id))
         except redis.ResponseError:
             return b""  # a key of another type: the script says so
         if copy is None:
@@ -172,7 +163,7 @@ class PriorityRedisHand:
 
     def _missing(self, item: Item, run_id: str) -> Receipt:
         """A receipt for what is not in its list: the ledger may know why."""
-        told = fate.ledger(self.client, self.keys, [item.failure_id]).get(item.failure_id)
+        told = fate.ledger(self.link.client, self.keys, [item.failure_id]).get(item.failure_id)
         if told:
             return _noted(item, told, run_id)
         return _receipt(item, State.SKIPPED, _GONE)
@@ -194,9 +185,9 @@ class PriorityRedisHand:
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """From the ledger: sent when it has the item under this run, else it never happened."""
-        with self._clear():
-            known = fate.ledger(self.client, self.keys, [item.failure_id for item in items])
-            back = fate.given_back(self.client, self.keys, [item.failure_id for item in items])
+        with self.link.clear():
+            known = fate.ledger(self.link.client, self.keys, [item.failure_id for item in items])
+            back = fate.given_back(self.link.client, self.keys, [item.failure_id for item in items])
         for item in items:
             notes = [known.get(item.failure_id, ""), back.get(item.failure_id, "")]
             mine = [note for note in notes if fate.told(note)[1] == run_id]
@@ -208,15 +199,13 @@ class PriorityRedisHand:
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
         """succeeded when its task says so; failed_again when it has a new entry; else pending or unknown."""
-        with self._clear():
-            found = fate.outcomes(self.client, self.keys, items)
+        with self.link.clear():
+            found = fate.outcomes(self.link.client, self.keys, items)
         yield from found
 
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.link.close()
 
     def __enter__(self) -> "PriorityRedisHand":
         return self
@@ -229,18 +218,8 @@ class PriorityRedisHand:
         unknown = {one for one in failure_ids if one not in self._entries}
         wanted = {priority_of(one) for one in unknown}
         if unknown:
-            found, _ = listed(self.client, self.keys, [p for p in PRIORITIES if p in wanted])
+            found, _ = listed(self.link.client, self.keys, [p for p in PRIORITIES if p in wanted])
             self._entries |= {key: entry for key, entry in found if key in unknown}
-
-    @contextmanager
-    def _clear(self) -> Iterator[None]:
-        """What goes wrong with Redis comes out as one clear sentence."""
-        import redis
-
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
 
 
 def _objection(entry: Entry, new: Entry) -> str:

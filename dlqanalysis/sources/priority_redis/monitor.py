@@ -1,9 +1,8 @@
 """How the queues are now, from Redis: depths of what waits, is delayed and is dead-lettered."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,12 +11,10 @@ from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
 from dlqanalysis.redact import redact
 from dlqanalysis.sources._priority import PRIORITIES, Entry, when
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis import preflight
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.keys import Keys
-
-if TYPE_CHECKING:
-    import redis
 
 _LATE = timedelta(minutes=15)  # it looks every few minutes
 
@@ -28,45 +25,40 @@ class PriorityRedisMonitor:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.keys = Keys(address.prefix)
-        self._client: redis.Redis | None = None
+        self.link = Link(address)
 
     @property
     def name(self) -> str:
         """The same as the source's."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for."""
-        if self._client is None:
-            self._client = self.address.connect(writes=False)
-        return self._client
-
     def depths(self) -> pd.DataFrame:
         """One row a priority and state: waiting, dead_lettered; and delayed, for all priorities together."""
         rows: list[dict[str, Any]] = []
-        with self._clear():
+        with self.link.clear():
             for priority in PRIORITIES:
                 dead = self.keys.dead(priority)
-                oldest = self.client.lindex(dead, -1)
+                oldest = self.link.client.lindex(dead, -1)
                 zone = self.address.options.zone
                 rows += [
-                    self._row(priority, "waiting", self.client.llen(self.keys.queue(priority))),
-                    self._row(priority, "dead_lettered", self.client.llen(dead))
+                    self._row(
+                        priority, "waiting", self.link.client.llen(self.keys.queue(priority))
+                    ),
+                    self._row(priority, "dead_lettered", self.link.client.llen(dead))
                     | {
                         "oldest_at": when(Entry.of(priority, oldest).value("failed_at"), zone)
                         if oldest and zone
                         else None
                     },
                 ]
-            rows.append(self._row("retry", "delayed", self.client.zcard(self.keys.waiting)))
+            rows.append(self._row("retry", "delayed", self.link.client.zcard(self.keys.waiting)))
         return readings.depths(rows)
 
     def workers(self) -> pd.DataFrame:
         """None: the system keeps no record of its workers."""
         nothing = readings.workers([])
-        with self._clear():
-            said = [finding.text for finding in preflight.workers(self.client)]
+        with self.link.clear():
+            said = [finding.text for finding in preflight.workers(self.link.client)]
         nothing.attrs["notes"] = [f"{self.name} keeps no record of its workers. {' '.join(said)}"]
         return nothing
 
@@ -79,11 +71,11 @@ class PriorityRedisMonitor:
     def health(self) -> list[Finding]:
         """Whether it answers, whether somebody waits for tasks while there are some, and when the system's own
         monitor last looked."""
-        with self._clear():
-            self.client.ping()
-            depth = sum(self.client.llen(self.keys.queue(p)) for p in PRIORITIES)
+        with self.link.clear():
+            self.link.client.ping()
+            depth = sum(self.link.client.llen(self.keys.queue(p)) for p in PRIORITIES)
             found = [Finding(name="redis", severity="ok", text=f"{self.name} answers.")]
-            for finding in preflight.workers(self.client):
+            for finding in preflight.workers(self.link.client):
                 if depth or finding.severity == "ok":
                     found.append(finding)
             return [*found, *self._watcher()]
@@ -93,7 +85,7 @@ class PriorityRedisMonitor:
         import redis
 
         try:
-            last = self.client.hget(self.keys.metrics, "last_check")
+            last = self.link.client.hget(self.keys.metrics, "last_check")
         except redis.ResponseError:
             return  # this user may not see it
         if last is None:
@@ -113,19 +105,8 @@ class PriorityRedisMonitor:
 
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.link.close()
 
     def _row(self, queue: str, state: str, depth: int) -> dict[str, Any]:
         now = datetime.now(UTC)
         return {"source": self.name, "queue": queue, "state": state, "depth": depth, "at": now}
-
-    @contextmanager
-    def _clear(self) -> Iterator[None]:
-        import redis
-
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,12 +11,10 @@ from dlqanalysis.frame import COLUMNS, HEAVY
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
 from dlqanalysis.sources._priority import PRIORITIES, Entry, hidden, naive, offset, shown, to_arrow
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.entries import listed, tasks
 from dlqanalysis.sources.priority_redis.keys import Keys, priority_of
-
-if TYPE_CHECKING:
-    import redis
 
 
 class PriorityRedisSource:
@@ -25,7 +23,7 @@ class PriorityRedisSource:
     def __init__(self, address: Address) -> None:
         self.address = address
         self.keys = Keys(address.prefix)
-        self._client: redis.Redis | None = None
+        self.link = Link(address)
 
     def __repr__(self) -> str:
         return f"PriorityRedisSource({self.name})"
@@ -34,13 +32,6 @@ class PriorityRedisSource:
     def name(self) -> str:
         """`priority:host:6379/0`."""
         return self.address.name
-
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for."""
-        if self._client is None:
-            self._client = self.address.connect(writes=False)
-        return self._client
 
     def read(self, selection: Selection, columns: Sequence[str]) -> Read:
         """The failures asked for; raw are the element's bytes."""
@@ -80,13 +71,9 @@ class PriorityRedisSource:
     def _all(
         self, priorities: Sequence[str]
     ) -> tuple[list[tuple[str, Entry]], dict[str, dict[str, Any]], list[str]]:
-        import redis
-
-        try:
-            entries, notes = listed(self.client, self.keys, priorities)
-            return entries, tasks(self.client, self.keys, entries), notes
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
+        with self.link.clear():
+            entries, notes = listed(self.link.client, self.keys, priorities)
+            return entries, tasks(self.link.client, self.keys, entries), notes
 
     def _zone(
         self, entries: Sequence[tuple[str, Entry]], known: Mapping[str, Mapping[str, Any]]
@@ -119,9 +106,7 @@ class PriorityRedisSource:
 
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.link.close()
 
 
 def _dated(known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

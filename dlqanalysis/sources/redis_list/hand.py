@@ -14,7 +14,6 @@ Each is one script with an entry in a ledger. That the element lies in its list 
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +22,7 @@ import pyarrow as pa
 
 from dlqanalysis.errors import RunError
 from dlqanalysis.model import Finding, Item, Receipt, State, Verdict
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.redis_list import fate, ledger, moves, preflight
 from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import Token, named, parsed, shown
@@ -32,8 +32,6 @@ from dlqanalysis.sources.redis_list.places import Places
 from dlqanalysis.sources.redis_list.rows import parsed as message
 
 if TYPE_CHECKING:
-    import redis
-
     from dlqanalysis.sources._results import Results
 
 FORWARD = ("replay", "quarantine", "archive", "purge")
@@ -49,7 +47,7 @@ class ListHand:
 
     def __init__(self, address: Address, results: "Results | None" = None) -> None:
         self.address, self._results = address, results
-        self._client: redis.Redis | None = None
+        self.link = Link(address, writes=True)
         self._places: dict[tuple[bytes, bool], Places] = {}
 
     def __repr__(self) -> str:
@@ -60,23 +58,16 @@ class ListHand:
         """The same as the source's."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for; it never sends a command again by itself."""
-        if self._client is None:
-            self._client = self.address.connect(writes=True)
-        return self._client
-
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """Lists of the right type, a server that may be written to and forgets nothing, who waits already."""
         keys = {parsed(item.failure_id)[0] for item in items}
-        with self._clear():
-            return preflight.findings(self.client, self.address, sorted(keys))
+        with self.link.clear():
+            return preflight.findings(self.link.client, self.address, sorted(keys))
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """failure_id, list (where it lies now; empty for what is in none), raw (its bytes)."""
         rows: dict[str, tuple[str, bytes | None]] = {}
-        with self._clear():
+        with self.link.clear():
             for key, tokens in _by_list(failure_ids).items():
                 found = self._of(key, dead=True).find(tokens.values())
                 rows |= {
@@ -85,7 +76,7 @@ class ListHand:
                     if token in found
                 }
                 rest = {text: token for text, token in tokens.items() if token not in found}
-                known = ledger.known(self.client, key, [str(token) for token in rest.values()])
+                known = ledger.known(self.link.client, key, [str(token) for token in rest.values()])
                 for text, token in rest.items():
                     note = known.get(str(token))
                     if note and note.to and (one := self._sent([(text, note)]).get(text)):
@@ -103,9 +94,9 @@ class ListHand:
         for start in range(0, len(items), _AT_ONCE):
             part = items[start : start + _AT_ONCE]
             receipts: Receipts = {}
-            with self._clear():
+            with self.link.clear():
                 planned = self._planned(action, part, run_id, receipts)
-                answers = moves.run(self.client, [move for _, move in planned])
+                answers = moves.run(self.link.client, [move for _, move in planned])
             for (item, move), answer in zip(planned, answers, strict=True):
                 receipts[item.failure_id] = self._judged(action, item, move, answer, run_id)
             yield from (receipts[item.failure_id] for item in part)
@@ -115,8 +106,8 @@ class ListHand:
         for item in items:
             key, token = parsed(item.failure_id)
             field = back(token, item.undoes) if item.undoes else str(token)
-            with self._clear():
-                note = ledger.known(self.client, key, [field]).get(field)
+            with self.link.clear():
+                note = ledger.known(self.link.client, key, [field]).get(field)
             if note:
                 yield _noted(item, note, run_id)
             else:
@@ -127,15 +118,15 @@ class ListHand:
         unknown once a consumer has taken it, unless a result backend says more."""
         for key, tokens in _by_list(items).items():
             mine = {text: (token, items[text]) for text, token in tokens.items()}
-            with self._clear():
-                found = list(fate.outcomes(self.client, self.address, self._results, key, mine))
+            with self.link.clear():
+                found = list(
+                    fate.outcomes(self.link.client, self.address, self._results, key, mine)
+                )
             yield from found
 
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self.link.close()
         if self._results is not None:
             self._results.close()
 
@@ -145,21 +136,11 @@ class ListHand:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _clear(self) -> Iterator[None]:
-        """What goes wrong with Redis comes out as one clear sentence."""
-        import redis
-
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
-
     def _of(self, key: bytes, dead: bool) -> Places:
         """The places of a list, remembered. What is pushed into a main list goes in at its newest end."""
         if (key, dead) not in self._places:
             head = self.address.head_is_oldest if dead else self.address.push_right
-            self._places[key, dead] = Places(self.client, key, head, dead)
+            self._places[key, dead] = Places(self.link.client, key, head, dead)
         return self._places[key, dead]
 
     def _planned(
@@ -184,7 +165,7 @@ class ListHand:
         run_id: str,
         receipts: Receipts,
     ) -> dict[str, Move]:
-        known = ledger.known(self.client, key, [str(token) for _, token in mine.values()])
+        known = ledger.known(self.link.client, key, [str(token) for _, token in mine.values()])
         places = self._of(key, dead=True)
         found = places.find(token for _, token in mine.values() if str(token) not in known)
         to, refusal = self._target(action, key)
@@ -227,13 +208,13 @@ class ListHand:
     ) -> dict[str, Move]:
         quarantine = self.address.quarantine_of(key)
         fields = {text: back(token, item.undoes) for text, (item, token) in mine.items()}
-        known = ledger.known(self.client, key, list(fields.values()))
+        known = ledger.known(self.link.client, key, list(fields.values()))
         texts = (
-            ledger.read(self.client, key, [str(token) for _, token in mine.values()])
+            ledger.read(self.link.client, key, [str(token) for _, token in mine.values()])
             if action == "undo"
-            else ledger.set_aside(self.client, quarantine, list(mine))
+            else ledger.set_aside(self.link.client, quarantine, list(mine))
         )
-        entries = ledger.known(self.client, key, [str(token) for _, token in mine.values()])
+        entries = ledger.known(self.link.client, key, [str(token) for _, token in mine.values()])
         removed = {name for name, note in entries.items() if note.action in ("archive", "purge")}
         open_: list[tuple[str, Note]] = []
         for text, (item, token) in mine.items():
@@ -248,7 +229,7 @@ class ListHand:
             else:
                 open_.append((text, note))
         found = self._sent(open_)
-        replaced = ledger.replaced(self.client, key, [str(mine[text][1]) for text, _ in open_])
+        replaced = ledger.replaced(self.link.client, key, [str(mine[text][1]) for text, _ in open_])
         push = "LPUSH" if self.address.head_is_oldest else "RPUSH"
         planned = {}
         for text, note in open_:

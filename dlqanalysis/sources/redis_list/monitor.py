@@ -1,20 +1,18 @@
 """How the lists are now: their lengths, and what the server says of itself."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from dlqanalysis import readings
 from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.redis_list import preflight, walk
 from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import shown
 from dlqanalysis.sources.redis_list.rows import Reader
-
-if TYPE_CHECKING:
-    import redis
 
 _NOBODY = "Redis lists know no workers: who takes from one leaves no trace. Ask the deployment (kubectl, ps)."
 
@@ -24,7 +22,7 @@ class ListMonitor:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._client: redis.Redis | None = None
+        self.link = Link(address)
 
     def __repr__(self) -> str:
         return f"ListMonitor({self.name})"
@@ -34,39 +32,28 @@ class ListMonitor:
         """The same as the source's."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for."""
-        if self._client is None:
-            self._client = self.address.connect(writes=False)
-        return self._client
-
     def depths(self) -> pd.DataFrame:
         """Each dead-letter list (dead_lettered), its main list (waiting), each quarantine list (quarantined);
         oldest_at is when the message at a dead-letter list's oldest end failed, where it says so."""
-        import redis
-
         notes: list[str] = []
         now = datetime.now(UTC)
         reader = Reader(self.address.zone, self.address.paths)
         rows: list[dict[str, Any]] = []
-        try:
-            keys = self.address.find(self.client, notes)
+        with self.link.clear():
+            keys = self.address.find(self.link.client, notes)
             lists = [(key, "dead_lettered") for key in keys]
             lists += [(main, "waiting") for key in keys if (main := self.address.main_of(key))]
             lists += [(self.address.quarantine_of(key), "quarantined") for key in keys]
             for key, state in dict.fromkeys(lists):
-                kind = self.client.type(key)
+                kind = self.link.client.type(key)
                 if kind not in (b"list", b"none"):
                     notes.append(f"{shown(key)} is a {kind.decode()}, not a list: not counted.")
                     continue
                 row = {"source": self.name, "queue": shown(key), "state": state, "at": now}
-                row["depth"] = self.client.llen(key)
+                row["depth"] = self.link.client.llen(key)
                 if state == "dead_lettered":
                     row["oldest_at"] = self._oldest(key, reader)
                 rows.append(row)
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
         found = readings.depths(rows)
         found.attrs["notes"] = notes
         return found
@@ -85,21 +72,16 @@ class ListMonitor:
 
     def health(self) -> list[Finding]:
         """Role, memory and disk of the server."""
-        import redis
-
-        try:
-            found = list(preflight.server(self.client, self.address))
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
+        with self.link.clear():
+            found = list(preflight.server(self.link.client, self.address))
         text = f"Redis at {self.address.server} answers."
         return found or [Finding(name="redis", severity="ok", text=text)]
 
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
+        self.link.close()
 
     def _oldest(self, key: bytes, reader: Reader) -> datetime | None:
-        [raw] = walk.at(self.client, key, self.address.head_is_oldest, [0])
+        [raw] = walk.at(self.link.client, key, self.address.head_is_oldest, [0])
         when = reader.row(raw).get("failed_at") if raw is not None else None
         return when if isinstance(when, datetime) else None

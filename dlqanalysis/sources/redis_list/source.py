@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,14 +11,12 @@ import pyarrow.compute as pc
 from dlqanalysis.frame import arrow_type
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
+from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.redis_list import walk
 from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import Token, failure_id, parsed, shown
 from dlqanalysis.sources.redis_list.ledger import Numbers
 from dlqanalysis.sources.redis_list.rows import Reader
-
-if TYPE_CHECKING:
-    import redis
 
 _TOGETHER, _BYTES = 20_000, 64 * 2**20  # messages, and bytes of them, mapped in one go
 
@@ -28,7 +26,7 @@ class ListSource:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self._client: redis.Redis | None = None
+        self.link = Link(address)
 
     def __repr__(self) -> str:
         return f"ListSource({self.name})"
@@ -38,33 +36,21 @@ class ListSource:
         """`list:host:6379/0`."""
         return self.address.name
 
-    @property
-    def client(self) -> "redis.Redis":
-        """The connection, opened when first asked for."""
-        if self._client is None:
-            self._client = self.address.connect(writes=False)
-        return self._client
-
     def close(self) -> None:
         """Give connections back."""
-        if self._client is not None:
-            self._client.close()
+        self.link.close()
 
     def read(self, selection: Selection, columns: Sequence[str]) -> Read:
         """The failures asked for, tracebacks included; raw where it is named. All lists are read whole:
         a list cannot be asked for less."""
-        import redis
-
         notes: list[str] = []
         reader = Reader(self.address.zone, self.address.paths)
         tables = [self._table(reader, b"", None, [], [], columns)]
-        try:
-            for key in self.address.find(self.client, notes):
+        with self.link.clear():
+            for key in self.address.find(self.link.client, notes):
                 main = shown(self.address.main_of(key) or key)
                 if not selection.queue or main in selection.queue:
                     tables += self._tables(reader, key, columns, notes)
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
         whole = pa.concat_tables(tables).unify_dictionaries()
         _note(whole, reader, notes)
         table, truncated, more = narrowed(whole, selection)
@@ -72,19 +58,15 @@ class ListSource:
 
     def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """`failure_id` and the columns asked for, of the failures that are still there."""
-        import redis
-
         wanted = {name for name in columns if name != "failure_id"}
         asked: dict[bytes, set[Token]] = {}
         for key, token in map(parsed, failure_ids):
             asked.setdefault(key, set()).add(token)
         reader = Reader(self.address.zone, self.address.paths)
         tables = [self._table(reader, b"", None, [], [], columns)]
-        try:
+        with self.link.clear():
             for key, tokens in asked.items():
                 tables += self._tables(reader, key, columns, [], tokens)
-        except (redis.RedisError, OSError) as error:
-            raise self.address.trouble(error) from None
         table = pa.concat_tables(tables).unify_dictionaries()
         return table.select(["failure_id", *(n for n in table.column_names if n in wanted)])
 
@@ -97,7 +79,7 @@ class ListSource:
         only: "set[Token] | None" = None,
     ) -> list[pa.Table]:
         """The rows of a list; with `only`, of these occurrences."""
-        kind = self.client.type(key)
+        kind = self.link.client.type(key)
         if kind != b"list":
             if kind != b"none":
                 notes.append(f"{shown(key)} is a {kind.decode()}, not a list: not read.")
@@ -107,11 +89,11 @@ class ListSource:
         raws: list[bytes] = []
         tokens: list[Token] = []
         size = 0
-        numbers = Numbers(self.client, key, notes)
-        for page in walk.whole(self.client, key, self.address.head_is_oldest):
+        numbers = Numbers(self.link.client, key, notes)
+        for page in walk.whole(self.link.client, key, self.address.head_is_oldest):
             if page is None:  # it begins anew
                 tables, raws, tokens, size = [], [], [], 0
-                numbers, reader.naive = Numbers(self.client, key), naive
+                numbers, reader.naive = Numbers(self.link.client, key), naive
                 continue
             place, elements = page
             if place < 0:
@@ -161,7 +143,7 @@ class ListSource:
         import redis
 
         try:
-            when = self.client.execute_command("PEXPIRETIME", key)
+            when = self.link.client.execute_command("PEXPIRETIME", key)
         except redis.ResponseError:  # Redis before 7, or a reader who may not
             return None
         return datetime.fromtimestamp(when / 1000, UTC) if when > 0 else None

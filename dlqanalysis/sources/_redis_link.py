@@ -3,12 +3,22 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-from dlqanalysis.sources.bullmq.address import Address
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import redis
+
+
+class Address(Protocol):
+    """What is behind a system's URL."""
+
+    def connect(self, *, writes: bool) -> "redis.Redis":
+        """A connection; one that writes never sends a command again by itself."""
+        ...
+
+    def trouble(self, error: Exception) -> Exception:
+        """What an error means here, in a sentence without secrets."""
+        ...
 
 
 class Link:
