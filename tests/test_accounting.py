@@ -274,3 +274,17 @@ def test_a_run_that_another_process_settles_is_not_taken_up(journals):
     with pytest.raises(RunError, match="going on in process 7 on elsewhere"):
         dlq.resume(run.run_id, to=hand, journal=journal, confirm=chosen.id)
     assert hand.done == ["1"]
+
+
+def test_a_stage_that_is_refused_as_a_whole_opens_no_gate(journals):
+    """What every item of the canary met, the rest would meet too; what others did before is no reason to stop."""
+    rows = frame(*(failure(n) for n in range(20)))
+    for answer, tried in (("refused", 5), ("skipped", 20)):
+        journal, system = journals(), Ledger([answer] * 20)
+        plan_ = made(journal, rows)
+        run = dlq.replay(
+            plan_, to=system, journal=journal, confirm=plan_.id, stages=(5, None), profile=ALL,
+            **{**FAST, "gate": 0.95},
+        )  # fmt: skip
+        assert len(system.tried) == tried and adds_up(run), answer
+        assert run.finished is (answer == "skipped")

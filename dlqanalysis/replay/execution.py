@@ -283,8 +283,9 @@ class _Stage:
             told += f", {trusted} were taken and stayed silent for {self.options['trust']} (trusted, not proven)"
         if self.waiting:
             told += f", {len(self.waiting)} have no outcome after {self.options['wait']}"
-        nothing_sent = not known and not self.waiting
-        opens = nothing_sent or (not self.waiting and share >= gate)
+        # a stage that others had done opens; one that was refused as a whole does not
+        nothing_to_do = not known and not self.waiting and not self.counts["refused"]
+        opens = nothing_to_do or (not self.waiting and share >= gate)
         facts = {"stage": self.name, "open": opens, "waiting": len(self.waiting), **self.tally}
         run.journal.record(run.run_id, [("", "gate", facts)])
         run.progress.say(f"{told} ({'the gate opens' if opens else f'the gate needs {gate:.0%}'})")
