@@ -10,6 +10,7 @@ import redis
 from celery import Celery
 
 import dlqanalysis as dlq
+from dlqanalysis.demo import servers
 from dlqanalysis.errors import ConnectError, SchemaError, SettingsError
 from dlqanalysis.sources import connect_hand
 from dlqanalysis.sources.celery_results import open_hand, open_source
@@ -142,22 +143,22 @@ def test_the_suite_of_every_source(redis_url, key_prefix, backend):
     client.close()
 
 
-def test_many_keys_are_read_in_steps(redis_url, key_prefix):
-    client = redis.Redis.from_url(redis_url)
+def test_many_keys_are_read_in_steps(key_prefix):
     raw = '{"status":"%s","args":[],"kwargs":{},"date_done":"2026-11-01T10:00:%02d+00:00"}'
-    client.mset(
-        {
-            f"{key_prefix}celery-task-meta-{n}": raw % ("SUCCESS" if n % 3 else "FAILURE", n % 60)
-            for n in range(3000)
-        }
-    )
-    client.config_resetstat()
-    failures = dlq.load(open_source(url(redis_url, key_prefix)), since=None)
-    assert len(failures) == failures["failure_id"].nunique() == 1000
-    used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
-    assert not used & {"keys", "set", "del", "expire", "eval"}
-    assert len(dlq.load(open_source(url(redis_url, key_prefix)), since=None, limit=7)) == 7
-    client.close()
+    with servers.valkey() as server, redis.Redis.from_url(server) as client:  # it counts commands
+        client.mset(
+            {
+                f"{key_prefix}celery-task-meta-{n}": raw
+                % ("SUCCESS" if n % 3 else "FAILURE", n % 60)
+                for n in range(3000)
+            }
+        )
+        client.config_resetstat()
+        failures = dlq.load(open_source(url(server, key_prefix)), since=None)
+        assert len(failures) == failures["failure_id"].nunique() == 1000
+        used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+        assert "scan" in used and not used & {"keys", "set", "del", "expire", "eval"}
+        assert len(dlq.load(open_source(url(server, key_prefix)), since=None, limit=7)) == 7
 
 
 def test_what_celery_wrote_to_postgres(postgres_url):
