@@ -61,6 +61,12 @@ def metrics(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return _frame(rows, METRICS)
 
 
+def noted(frame: pd.DataFrame, *notes: str) -> pd.DataFrame:
+    """A frame with what a reader should know of it, such as why it is empty, in `attrs["notes"]`."""
+    frame.attrs["notes"] = list(notes)
+    return frame
+
+
 def _frame(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, str]) -> pd.DataFrame:
     rows = list(rows)
     for row in rows:

@@ -1,5 +1,5 @@
 """Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
-`redis_shop`, `amqp_shop`, `dead` and `classic` (dead-letter queues).
+`redis_shop`, `amqp_shop`, `journal`, `dead` and `classic` (dead-letter queues).
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
 """
@@ -16,6 +16,7 @@ import pytest
 
 from dlqanalysis.demo import servers
 from dlqanalysis.demo.shop import DEAD_LETTERS, EXCHANGE, QUEUES
+from dlqanalysis.journal import Journal
 from tests import services as _services
 from tests.rabbit import Rabbit, rabbit
 
@@ -29,6 +30,12 @@ def clean_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("DLQ_") and not name.startswith("DLQ_TEST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DLQ_HOME", str(tmp_path / "dlq-home"))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """An empty journal of the test's own."""
+    return Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
 
 
 @pytest.fixture(scope="session")

@@ -35,11 +35,6 @@ def mixed(bull, wanted, others):
     return ids[:wanted], ids[wanted:]
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-
-
 def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
     wanted, others = mixed(bull, 70, 40)
     bull.work(concurrency=3)

@@ -38,11 +38,6 @@ def frame(text="connection refused"):
     return dlq.from_records(rows).pipe(dlq.classify).pipe(dlq.fingerprint)
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
-
-
 def replayed(journal, failures, good, bad, action="replay"):
     """As if the mails had been replayed: so many succeeded, so many failed again, the next is pending."""
     mails = failures[failures["queue"] == "mail"].head(good + bad + 1)

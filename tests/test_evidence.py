@@ -33,11 +33,6 @@ def frame(*kinds, start=0):
     return dlq.from_records(rows).pipe(dlq.classify).pipe(dlq.fingerprint)
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
-
-
 def replayed(journal, failures, outcomes, asked="journal", **noted):
     """As if these failures had been replayed now, with these outcomes."""
     asked = journal if asked else None

@@ -42,11 +42,6 @@ def print_of(name):
     return str(frame(**{name: 1})["fingerprint"].iloc[0])
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
-
-
 def replayed(journal, failures):
     plan = dlq.plan(
         failures, journal, reason="x", classes=("transient", "permanent", "data", "unknown")

@@ -18,11 +18,6 @@ from tests.test_plan import because, failure, frame
 ALL = Profile(safety={"*": "idempotent"})
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return Journal(f"sqlite:///{tmp_path / 'j.sqlite'}")
-
-
 def ran(journal, made, states=None):
     """As if a plan had been executed: everything sent but for those whose state is named."""
     run = journal.start(made, {})

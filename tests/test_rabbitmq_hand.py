@@ -31,11 +31,6 @@ pytestmark = pytest.mark.rabbitmq
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-
-
 def load(made, **asked):
     return dlq.load(open_source(url_of(made.url, made.dlq)), **{"since": "1h", **asked})
 

@@ -25,11 +25,6 @@ def lists(redis_url, key_prefix):
     one.redis.close()
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-
-
 def mixed(lists, count=600):
     """Messages of three kinds with corrupt ones and identical ones among them; gives those of one kind."""
     odd = list(CORRUPT.values())

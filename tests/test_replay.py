@@ -45,11 +45,6 @@ def queue(queue_name):
 
 
 @pytest.fixture
-def journal(tmp_path):
-    return dlq.Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
-
-
-@pytest.fixture
 def hand(shop_url, redis_url):
     with CeleryHand.connect(shop_url, redis_url) as opened:
         yield opened

@@ -58,15 +58,15 @@ class AdminMonitor:
 
     def workers(self) -> "pd.DataFrame":
         """Nothing: the API knows no workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [f"{self.name} knows no workers: set DLQ_<NAME>_BROKER_URL."]
-        return nothing
+        return readings.noted(
+            readings.workers([]), f"{self.name} knows no workers: set DLQ_<NAME>_BROKER_URL."
+        )
 
     def running(self) -> "pd.DataFrame":
         """Nothing: the API knows what failed, not what runs."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} knows only what failed: set DLQ_<NAME>_BROKER_URL."]
-        return nothing
+        return readings.noted(
+            empty(), f"{self.name} knows only what failed: set DLQ_<NAME>_BROKER_URL."
+        )
 
     def health(self) -> list[Finding]:
         """The server's alert, the alert in its statistics, and the host's health page."""

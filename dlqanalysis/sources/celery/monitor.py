@@ -55,15 +55,15 @@ class TableMonitor:
 
     def workers(self) -> "pd.DataFrame":
         """Nothing: a table knows no workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [f"{self.name} knows no workers: set DLQ_<NAME>_BROKER_URL."]
-        return nothing
+        return readings.noted(
+            readings.workers([]), f"{self.name} knows no workers: set DLQ_<NAME>_BROKER_URL."
+        )
 
     def running(self) -> "pd.DataFrame":
         """Nothing: a table knows what failed, not what runs."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} knows only what failed: set DLQ_<NAME>_BROKER_URL."]
-        return nothing
+        return readings.noted(
+            empty(), f"{self.name} knows only what failed: set DLQ_<NAME>_BROKER_URL."
+        )
 
     def health(self) -> list[Finding]:
         """Whether the database answers and the table is understood."""

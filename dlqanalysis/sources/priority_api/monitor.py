@@ -44,15 +44,11 @@ class PriorityApiMonitor:
 
     def workers(self) -> pd.DataFrame:
         """None: the API knows no workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [f"{self.name} tells nothing of its workers."]
-        return nothing
+        return readings.noted(readings.workers([]), f"{self.name} tells nothing of its workers.")
 
     def running(self) -> pd.DataFrame:
         """None: the API knows only dead letters."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} tells nothing of what runs."]
-        return nothing
+        return readings.noted(empty(), f"{self.name} tells nothing of what runs.")
 
     def health(self) -> list[Finding]:
         """What the server says of itself."""

@@ -56,17 +56,15 @@ class PriorityRedisMonitor:
 
     def workers(self) -> pd.DataFrame:
         """None: the system keeps no record of its workers."""
-        nothing = readings.workers([])
         with self.link.clear():
             said = [finding.text for finding in preflight.workers(self.link.client)]
-        nothing.attrs["notes"] = [f"{self.name} keeps no record of its workers. {' '.join(said)}"]
-        return nothing
+        return readings.noted(
+            readings.workers([]), f"{self.name} keeps no record of its workers. {' '.join(said)}"
+        )
 
     def running(self) -> pd.DataFrame:
         """None: a task that a worker holds stands in no list."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} has no list of the tasks that workers hold."]
-        return nothing
+        return readings.noted(empty(), f"{self.name} has no list of the tasks that workers hold.")
 
     def health(self) -> list[Finding]:
         """Whether it answers, whether somebody waits for tasks while there are some, and when the system's own

@@ -100,15 +100,13 @@ class PrometheusMonitor:
 
     def workers(self) -> pd.DataFrame:
         """Nothing: metrics are not workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [f"{self.name} does not know workers: ask their broker."]
-        return nothing
+        return readings.noted(
+            readings.workers([]), f"{self.name} does not know workers: ask their broker."
+        )
 
     def running(self) -> pd.DataFrame:
         """Nothing: metrics hold no tasks."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} does not know tasks: ask their broker."]
-        return nothing
+        return readings.noted(empty(), f"{self.name} does not know tasks: ask their broker.")
 
     def health(self) -> list[Finding]:
         """Whether it is up and ready, and each alert that fires."""

@@ -65,15 +65,13 @@ class QueueMonitor:
 
     def workers(self) -> pd.DataFrame:
         """Nothing: the API does not tell."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [f"{self.name} does not tell its workers: {_ROAD}"]
-        return nothing
+        return readings.noted(
+            readings.workers([]), f"{self.name} does not tell its workers: {_ROAD}"
+        )
 
     def running(self) -> pd.DataFrame:
         """Nothing: the API counts active jobs and shows none."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} counts active jobs and shows none: {_ROAD}"]
-        return nothing
+        return readings.noted(empty(), f"{self.name} counts active jobs and shows none: {_ROAD}")
 
     def health(self) -> list[Finding]:
         """/healthz, and /health with what it depends on; an API that is away is a finding, too."""

@@ -93,17 +93,14 @@ class RabbitMonitor:
 
     def workers(self) -> "pd.DataFrame":
         """Nothing: a broker knows consumers, not workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [
-            f"{self.name} knows consumers, not workers: ask Celery's own broker URL for them."
-        ]
-        return nothing
+        return readings.noted(
+            readings.workers([]),
+            f"{self.name} knows consumers, not workers: ask Celery's own broker URL for them.",
+        )
 
     def running(self) -> "pd.DataFrame":
         """Nothing: what workers hold is shown by count only, as unacked in `depths`."""
-        nothing = empty()
-        nothing.attrs["notes"] = [f"{self.name} does not tell which tasks run, only how many."]
-        return nothing
+        return readings.noted(empty(), f"{self.name} does not tell which tasks run, only how many.")
 
     def health(self) -> list[Finding]:
         """Whether the broker answers; alarms, memory, disk and connections where the management API is set."""

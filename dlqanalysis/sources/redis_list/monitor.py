@@ -60,15 +60,11 @@ class ListMonitor:
 
     def workers(self) -> pd.DataFrame:
         """Nothing, with a note: lists know no workers."""
-        nothing = readings.workers([])
-        nothing.attrs["notes"] = [_NOBODY]
-        return nothing
+        return readings.noted(readings.workers([]), _NOBODY)
 
     def running(self) -> pd.DataFrame:
         """Nothing, with a note: what a consumer took is in no list."""
-        nothing = empty()
-        nothing.attrs["notes"] = [_NOBODY]
-        return nothing
+        return readings.noted(empty(), _NOBODY)
 
     def health(self) -> list[Finding]:
         """Role, memory and disk of the server."""
