@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ONLY ?=
 JOBS ?= auto
 
-.PHONY: help install demo lab test check bench lock docs site clean
+.PHONY: help install demo lab test floors check bench lock docs pictures site clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 14
@@ -29,9 +29,13 @@ demo: $(READY)  ## play an incident, report it, replay what is safe: no service 
 lab: $(READY)  ## JupyterLab on notebooks/, with the demo's servers behind it
 	@$(BIN)/dlq lab
 
-test: $(READY)  ## all tests, notebooks included, a worker a core (JOBS=0: one after the other); embedded services unless DLQ_TEST_*_URL name real ones
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval-lax notebooks -p no:cacheprovider
+test: $(READY)  ## all tests, notebooks included, a worker more than cores (JOBS=0: one after the other); embedded services unless DLQ_TEST_*_URL name real ones
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval-lax $(if $(findstring tests/,$(ARGS)),,tests notebooks) $(ARGS)
+
+floors:  ## the tests with the lowest versions that pyproject.toml allows, in .venv-floors (needs uv; ARGS as with test)
+	uv venv --quiet --clear --python $(PYTHON) .venv-floors
+	uv pip install --quiet --python .venv-floors --resolution lowest-direct -e '.[demo,test,scale]'
+	.venv-floors/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --ignore tests/test_docs.py $(ARGS)
 
 check: site  ## ruff, mypy and the site
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -42,13 +46,16 @@ bench: $(READY)  ## each figure beside its anchor, in one run: make bench ONLY=g
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra demo --extra test --extra scale --extra docs --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
-	echo 'drain3>=0.9.11' | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-bench.lock
+	printf 'drain3>=0.9.11\nduckdb>=2.0\nmutmut>=3.8\n' | uv pip compile - -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements-bench.lock
 
 docs: $(READY)  ## write the generated tables of README and docs again
 	@$(BIN)/python docs/tables.py
+
+pictures: $(READY)  ## make the pictures of README and docs again, where the reports show something else now (needs Chromium)
+	@$(BIN)/python -m tests.pictures
 
 site: $(READY)  ## the documentation as a site in site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove .venv and what runs left behind
-	rm -rf $(VENV) reports site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-floors reports site .pytest_cache .mypy_cache .ruff_cache

@@ -12,11 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 Way = Callable[..., Iterator[Any]]
 ROOT = Path(__file__).parents[1]
+PATIENCE = 900  #: seconds that one way may take, before all of them are given up
+
+
+class Failed(Exception):
+    """A way ended with an error, or not at all: its bench has no figures."""
 
 
 class Result(NamedTuple):
@@ -39,11 +45,14 @@ def beside(ways: Mapping[str, Way], repeat: int, **given: Any) -> dict[str, Resu
 
 def _alone(way: Way, given: Mapping[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.beside", way.__module__, way.__name__]
-    done = subprocess.run(
-        [*command, json.dumps(given)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            [*command, json.dumps(given)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{way.__name__} had not ended after {PATIENCE} s") from None
     if done.returncode:
-        sys.exit(f"{way.__name__} failed:\n{done.stderr[-3000:]}")
+        raise Failed(f"{way.__name__} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -56,6 +65,11 @@ def _middle(runs: list[dict[str, Any]]) -> Result:
         runs[0]["answer"],
         (max(seconds) - min(seconds)) / middle,
     )
+
+
+def have(package: str) -> bool:
+    """Whether a package of requirements-bench is there: the tests do without."""
+    return find_spec(package) is not None
 
 
 def peak() -> float:

@@ -8,44 +8,67 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench import data
 from bench.beside import beside, table
+from bench.goals import Section, at_least, at_most
 from bench.others import Others
 
 JOBS, REPEAT = 200_000, 3
+OURS, ALL = "dlq.load", "dlq.load with all fields"
+RAW, PIPED = "raw socket, HGETALL, thrown away", "redis-py, pipelined HGETALL"
+NODE = "node getFailed, pages of 1000"
 
 
-def run(jobs: int = JOBS, repeat: int = REPEAT) -> list[str]:
-    """The lines of the section."""
-    ways = {
-        "dlq.load": ours,
-        "raw socket, HGETALL, thrown away": raw,
-        "redis-py, pipelined HGETALL": pipeline,
-    }
-    if _library():
-        ways["node getFailed, pages of 1000"] = node_pages
-        ways["node getFailed(0, -1)"] = node_all
+def run(jobs: int = JOBS, repeat: int = REPEAT) -> Section:
+    """The section, P7."""
+    ways = {OURS: ours, ALL: ours_all, RAW: raw, PIPED: pipeline}
+    if library():
+        ways |= {NODE: node_pages, "node getFailed(0, -1)": node_all}
     with data.redis(jobs) as url:
         found = beside(ways, repeat, url=url, jobs=jobs)
     wrong = {name: one.answer for name, one in found.items() if one.answer["jobs"] != jobs}
     pings = ", ".join(f"{name} {one.answer['ping']:.1f}" for name, one in found.items())
     lines = [f"{jobs:,} failed jobs; read: {wrong or 'the same in every way'}", ""]
-    lines += [*table(found, "dlq.load"), "", f"Longest PING of somebody else, in ms: {pings}."]
-    return lines if _library() else [*lines, "Node's BullMQ was not there: npm is missing."]
+    lines += [*table(found, OURS), "", f"Longest PING of somebody else, in ms: {pings}."]
+    few, all_ = found[OURS].seconds, found[ALL].seconds
+    figures = [
+        at_most("P7", "load / raw socket", few / found[RAW].seconds, 0.7),
+        at_least("P7", "pipelined HGETALL / load", found[PIPED].seconds / few, 3.5),
+        at_most("P7", "load with all fields / raw socket", all_ / found[RAW].seconds, 1.25),
+        at_most("P7", "longest PING while load reads, ms", found[OURS].answer["ping"], 5),
+    ]
+    if library():
+        figures += [
+            at_least("P7", "node getFailed / load", found[NODE].seconds / few, 10),
+            at_least("P7", "node getFailed / load with all fields", found[NODE].seconds / all_, 5),
+        ]
+    else:
+        lines.append("Node's BullMQ was not there: npm is missing.")
+    return Section(lines, figures, found)
 
 
 def ours(url: str, jobs: int) -> Iterator[Any]:
-    """dlq.load as it comes."""
+    """dlq.load as it comes: what stacktraces say, but not they themselves."""
+    yield from _ours(url, jobs, None)
+
+
+def ours_all(url: str, jobs: int) -> Iterator[Any]:
+    """dlq.load with tracebacks."""
+    yield from _ours(url, jobs, ["traceback"])
+
+
+def _ours(url: str, jobs: int, columns: list[str] | None) -> Iterator[Any]:
     import dlqanalysis as dlq
 
     place = f"bullmq+{url}{'&' if '?' in url else '?'}prefix={data.prefix(jobs)}"
     with closing(dlq.connect(place)) as source, Others(url) as others:
         yield
-        read = len(dlq.load(source, since=None))
+        read = len(dlq.load(source, since=None, columns=columns))
         yield {"jobs": read, "ping": others.longest()}
 
 
@@ -124,7 +147,7 @@ def _node(url: str, jobs: int, page: int) -> Iterator[Any]:
     script = [parts.hostname, parts.port or 6379, parts.username or "", parts.password or "",
               parts.path.strip("/") or 0, data.prefix(jobs), page]  # fmt: skip
     command = ["node", "--max-old-space-size=8192", "-e", _SCRIPT, "--", *map(str, script)]
-    env = {**os.environ, "NODE_PATH": str(_library())}
+    env = {**os.environ, "NODE_PATH": str(library())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with Others(url) as others, subprocess.Popen(command, env=env, **pipes) as process:
         assert process.stdin and process.stdout
@@ -136,7 +159,8 @@ def _node(url: str, jobs: int, page: int) -> Iterator[Any]:
         yield {"jobs": read, "ping": others.longest()}
 
 
-def _library() -> Path | None:
+@cache
+def library() -> Path | None:
     """The folder with BullMQ that the tests have installed; None where there is no Node."""
     if not (shutil.which("node") and shutil.which("npm")):
         return None

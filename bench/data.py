@@ -9,7 +9,7 @@ import io
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import gettempdir
@@ -125,18 +125,56 @@ def _fill(url: str, schema: str, rows: int) -> None:
 
 
 @contextlib.contextmanager
+def larger(rows: int, times: int) -> Iterator[str]:
+    """A URL whose `failed_tasks` holds the failures of `postgres(rows)` that many times, each time an hour earlier
+    and under ids of their own: rows of a table, copied by the server."""
+    import psycopg
+
+    with postgres(rows) as url:
+        base = url.partition("options=")[0].rstrip("?&")
+        one, all_ = f"dlq_bench_{LAYOUT}_{rows}", f"dlq_bench_{LAYOUT}_{rows}x{times}"
+        with psycopg.connect(base, autocommit=True) as connection:
+            found = connection.execute("select to_regclass(%s)", (f"{all_}.failed_tasks",))
+            if not found.fetchone()[0]:
+                connection.execute(f"drop schema if exists {all_}_part cascade")
+                connection.execute(f"create schema {all_}_part")
+                connection.execute(
+                    f"create unlogged table {all_}_part.failed_tasks (like {one}.failed_tasks)"
+                )
+                for number in range(times):
+                    connection.execute(
+                        _AGAIN.format(part=f"{all_}_part", one=one, number=number, rows=rows)
+                    )
+                connection.execute(f"alter table {all_}_part.failed_tasks add primary key (id)")
+                connection.execute(f"create index on {all_}_part.failed_tasks (failed_at)")
+                connection.execute(f"vacuum analyze {all_}_part.failed_tasks")
+                connection.execute(f"alter schema {all_}_part rename to {all_}")
+        yield f"{base}{'&' if '?' in base else '?'}options={quote(f'-csearch_path={all_}')}"
+
+
+_AGAIN = """insert into {part}.failed_tasks select {number} * {rows} + id, task_id, task_name, queue_name, args, kwargs,
+    exception_type, exception_message, traceback, retries_attempted, max_retries,
+    failed_at - {number} * interval '1 hour', status, worker from {one}.failed_tasks"""
+
+
+@contextlib.contextmanager
 def redis(jobs: int) -> Iterator[str]:
     """A Redis URL with a BullMQ queue of that many failed jobs, its prefix in the path of `bull`."""
     import redis as library
 
-    with _server("DLQ_BENCH_REDIS_URL", servers.valkey) as url:
+    with redis_server() as url:
         with library.Redis.from_url(url) as client:
             prefix = f"dlqbench{LAYOUT}-{jobs}"
             if client.zcard(f"{prefix}:work:failed") != jobs:
-                _fill_bullmq(client, prefix, jobs)
+                fill_bullmq(client, prefix, jobs)
             if client.llen(f"{prefix}:list") != jobs:
                 _fill_list(client, f"{prefix}:list", jobs)
         yield url
+
+
+def redis_server() -> contextlib.AbstractContextManager[str]:
+    """The URL of a Redis."""
+    return _server("DLQ_BENCH_REDIS_URL", servers.valkey)
 
 
 def prefix(jobs: int) -> str:
@@ -144,7 +182,8 @@ def prefix(jobs: int) -> str:
     return f"dlqbench{LAYOUT}-{jobs}"
 
 
-def _fill_bullmq(client: "object", prefix: str, jobs: int) -> None:
+def fill_bullmq(client: "object", prefix: str, jobs: int) -> None:
+    """That many failed jobs in a queue `work`, as BullMQ lays them out."""
     number = 0
     for chunk in chunks(jobs):
         pipe = client.pipeline(transaction=False)  # type: ignore[attr-defined]
@@ -188,8 +227,17 @@ def _fill_list(client: "object", key: str, rows: int) -> None:
         pipe.execute()
 
 
-def parquet(rows: int) -> Path:
-    """A folder of Parquet parts with that many failures."""
+def parquet(rows: int, times: int = 1) -> Path:
+    """A folder of Parquet parts with that many failures; each part `times` over, under names of its own."""
+    if times > 1:
+        once, folder = parquet(rows), parquet(rows).with_name(f"{prefix(rows)}-{times}")
+        folder.mkdir(exist_ok=True)
+        for part in once.glob("*.parquet"):
+            for number in range(times):
+                again = folder / f"{number}-{part.name}"
+                if not again.exists():
+                    os.link(part, again)
+        return folder
     folder = Path(os.environ.get("DLQ_BENCH_FOLDER", gettempdir())) / prefix(rows)
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,11 +250,36 @@ def parquet(rows: int) -> Path:
     return folder
 
 
+_STAYS: dict[str, tuple[contextlib.ExitStack, str]] | None = (
+    None  #: servers that a whole run shares
+)
+
+
 @contextlib.contextmanager
-def _server(variable: str, start: "object") -> Iterator[str]:
+def shared_servers() -> Iterator[None]:
+    """While this lasts, a server that one bench starts stays for the next one, with all that is in it."""
+    global _STAYS
+    _STAYS = {}
+    try:
+        yield
+    finally:
+        started, _STAYS = _STAYS, None
+        for stack, _ in started.values():
+            stack.close()
+
+
+@contextlib.contextmanager
+def _server(
+    variable: str, start: Callable[[], contextlib.AbstractContextManager[str]]
+) -> Iterator[str]:
     if url := os.environ.get(variable):
         assert urlsplit(url).hostname, f"{variable} is no URL"
         yield url
-    else:
-        with start() as url:  # type: ignore[operator]
+    elif _STAYS is None:
+        with start() as url:
             yield url
+    else:
+        if variable not in _STAYS:
+            stack = contextlib.ExitStack()
+            _STAYS[variable] = stack, stack.enter_context(start())
+        yield _STAYS[variable][1]

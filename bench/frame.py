@@ -5,31 +5,40 @@ from typing import Any
 
 from bench import data
 from bench.beside import beside, table
+from bench.goals import Section, at_least, at_most
 from bench.load import engine_of
 
 ROWS, REPEAT = 1_000_000, 3
+COUNTS, COPIES = "counts of the frame by task, type, hour", "duplicates of the frame"
 _COUNT = """select task_name, exception_type, date_trunc('hour', failed_at), count(*) from failed_tasks
     group by 1, 2, 3"""
 _COPIES = """select task_name, args, kwargs, count(*) from failed_tasks group by 1, 2, 3 having count(*) > 1"""
 
 
-def run(rows: int = ROWS, repeat: int = REPEAT) -> list[str]:
-    """The lines of the section."""
-    counting = {"counts of the frame by task, type, hour": counts, "the same by SQL": sql_counts}
-    copying = {"duplicates of the frame": copies, "GROUP BY payload in SQL": sql_copies,
+def run(rows: int = ROWS, repeat: int = REPEAT) -> Section:
+    """The section, P10."""
+    counting = {COUNTS: counts, "the same by SQL": sql_counts}
+    copying = {COPIES: copies, "GROUP BY payload in SQL": sql_copies,
                "read_sql, then pandas": pandas_copies}  # fmt: skip
     with data.postgres(rows) as url:
         counted = beside(counting, repeat, url=url)
         copied = beside(copying, max(1, repeat - 2), url=url)
-    return [
+    mine, sql, pandas = (one.seconds for one in copied.values())
+    figures = [
+        at_most("P10", "groupby of the frame by task, type, hour / SQL", counted[COUNTS].seconds / counted["the same by SQL"].seconds, 0.1),
+        at_least("P10", "read_sql, then pandas / duplicates", pandas / mine, 10),
+        at_most("P10", "duplicates / GROUP BY payload in SQL", mine / sql, 0.5),
+    ]  # fmt: skip
+    lines = [
         f"{rows:,} failures, loaded before:",
         "",
-        *table(counted, "counts of the frame by task, type, hour"),
+        *table(counted, COUNTS),
         "",
         "duplicates also tells entries from payloads, and which copy is the first:",
         "",
-        *table(copied, "duplicates of the frame"),
+        *table(copied, COPIES),
     ]
+    return Section(lines, figures, counted | copied)
 
 
 def counts(url: str) -> Iterator[Any]:

@@ -4,8 +4,12 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from bench.beside import ROOT
+
+if TYPE_CHECKING:
+    import redis
 
 
 class Others:
@@ -34,10 +38,23 @@ class Others:
         return float(self._process.communicate("\n")[0])
 
 
+def _answers(client: "redis.Redis") -> bool:
+    import redis
+
+    try:
+        return bool(client.ping())
+    except redis.ResponseError as error:
+        if "BUSY" not in str(error):
+            raise
+        return False
+
+
 def _main(url: str) -> None:
     import redis
 
-    client = redis.Redis.from_url(url)
+    client = redis.Redis.from_url(
+        url, socket_timeout=120
+    )  # a whole getFailed takes longer than 5 s
     client.ping()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -46,7 +63,8 @@ def _main(url: str) -> None:
     longest = 0.0
     while not stop.wait(0.002):
         start = time.perf_counter()
-        client.ping()
+        while not _answers(client):  # busy with a script for more than five seconds: not served yet
+            time.sleep(0.002)
         longest = max(longest, time.perf_counter() - start)
     sys.stdout.write(f"{longest * 1000}\n")
 

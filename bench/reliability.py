@@ -1,34 +1,45 @@
 """Crashes, races and hostile payloads on every hand; writes docs/reliability.md from what was counted.
 
-DLQ_CAMPAIGN is short, long (10,000 failures, 200 kills: hours), or failures and kills, such as 300,20; a third number
-is the seconds of silence after which an HTTP peer's "it never happened" is believed, a minute by default. Ctrl-C ends
-it early: the page says how many campaigns were not run.
+make bench ONLY=reliability CAMPAIGNS='redis_list/* */killed' CAMPAIGN_SIZE=300,20 CAMPAIGN_LIMIT=600
+
+CAMPAIGNS names some of them, with * and ?; all by default, and "missing" those that the page lacks. CAMPAIGN_SIZE is
+short, long (10,000 failures, 200 kills: hours), or failures and kills; a third number is the seconds of silence after
+which an HTTP peer's "it never happened" is believed, a minute by default. After CAMPAIGN_LIMIT seconds no more faults
+happen in a campaign and it is brought to its end. Ctrl-C does so with those that run, and begins no more.
+What each came to is kept in bench/reliability.jsonl as it ends; the page is made of it.
 """
 
 import contextlib
 import itertools
+import math
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from bench.campaigns import faults, hostile, journal, kills, paper, stops
 from bench.campaigns.account import Count
-from bench.campaigns.operators import TOKEN, operators
+from bench.campaigns.operators import TOKEN, Operators, operators
+from bench.campaigns.results import Results, Row
 from bench.campaigns.worlds import NEEDS, WORLDS, Place, World
-from dlqanalysis.demo import servers
 from tests import services as _services
 from tests.bull import running_peer
 
+PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 HTTP = ("admin_api", "priority_api")
 FULL = ("redis_list", "celery_redis", "rabbitmq")  #: the journal is the same for all
 #: which server of which world is killed and started again
@@ -49,9 +60,7 @@ class Size(NamedTuple):
     failures: int
     kills: int
     faults: int  #: lost answers, restarts of a server at most
-    quiet: float | None = (
-        None  #: seconds after which an HTTP peer's "no" is believed; None: its minute
-    )
+    quiet: float = 60.0  #: seconds after which an HTTP peer's "no" is believed
 
     @classmethod
     def named(cls, word: str) -> "Size":
@@ -67,9 +76,12 @@ class Ground:
     """Servers and folders for campaigns. Journals are kept in memory where there is a /dev/shm: processes are
     killed here, not machines, so that nothing but time depends on a disk."""
 
-    def __init__(self, size: Size, base: Path, services: _services.Services) -> None:
-        self.size, self.base, self.services = size, base, services
-        self._numbers = itertools.count()
+    def __init__(
+        self, size: Size, base: Path, services: _services.Services, limit: float = math.inf
+    ) -> None:
+        self.size, self.base, self.services, self.limit = size, base, services, limit
+        self.ending = threading.Event()  #: no more faults from now on
+        self._numbers, self._starting = itertools.count(), threading.Lock()
 
     @contextlib.contextmanager
     def place(self, needs: tuple[str, ...], **given: str) -> Iterator[Place]:
@@ -78,13 +90,14 @@ class Ground:
         folder = Path(tempfile.mkdtemp(dir=self.base))
         place = Place(token, folder, **given)
         with contextlib.ExitStack() as stack:
-            if "postgres" in needs and not place.postgres:
-                place.postgres = stack.enter_context(_services.schema(self.services, token))
-            if "redis" in needs and not place.redis:
-                database = _services.redis_database(self.services, token, number)
-                place.redis = stack.enter_context(database)
-            if "amqp" in needs and not place.amqp:
-                place.amqp = stack.enter_context(_services.vhost(self.services, token))
+            with self._starting:  # two campaigns may ask for a server at once
+                if "postgres" in needs and not place.postgres:
+                    place.postgres = stack.enter_context(_services.schema(self.services, token))
+                if "redis" in needs and not place.redis:
+                    database = _services.redis_database(self.services, token, number)
+                    place.redis = stack.enter_context(database)
+                if "amqp" in needs and not place.amqp:
+                    place.amqp = stack.enter_context(_services.vhost(self.services, token))
             if "peer" in needs:  # one each: its workers end together
                 place.peer = stack.enter_context(running_peer())
             yield place
@@ -96,6 +109,8 @@ class Ground:
         with self.place(NEEDS[name], **given) as place:
             place.works = works
             with operators(place.folder) as crew, WORLDS[name](place, self.size.failures) as world:
+                until = time.monotonic() + self.limit
+                world.left = lambda: 0.0 if self.ending.is_set() else until - time.monotonic()
                 if name in HTTP:
                     world.order = replace(world.order, quiet=self.size.quiet)
                 return do(world, crew)
@@ -110,111 +125,136 @@ class Ground:
             return self.campaign(name, do, works=False, **{kind: url})
 
 
-def campaigns(ground: Ground, seed: int) -> Iterator[Callable[[], Count]]:
-    """Every campaign that counts executions, as calls."""
-    size = ground.size
+def campaigns(ground: Ground, seed: int) -> dict[str, Callable[[], list[Row]]]:
+    """Every campaign by its name, as a call that gives rows of the page; what matters most goes first."""
+    size, found = ground.size, dict[str, Callable[[], list[Row]]]()
+
+    def count(name: str, world: str, do: Callable[[World, Operators], Count], **more: Any) -> None:
+        found[f"{world}/{name}"] = lambda: [ground.campaign(world, do, **more)]
+
     for name in WORLDS:
-        yield partial(ground.campaign, name, partial(kills.killed, kills=size.kills, seed=seed))
+        count("killed", name, partial(kills.killed, kills=size.kills, seed=seed))
     for name in WORLDS:
         for shared in (True, False):
-            yield partial(ground.campaign, name, partial(kills.opposite, shared=shared))
+            told = "one-journal" if shared else "two-journals"
+            count(told, name, partial(kills.opposite, shared=shared))
     for name in FULL:
-        yield partial(ground.campaign, name, faults.full)
-    for name in HTTP:
-        yield partial(ground.campaign, name, partial(faults.dropped, seed=seed))
+        count("disk-full", name, faults.full)
+    for name, kind in RESTARTS:
+        again = partial(ground.restart, name, kind, seed)
+        found[f"{name}/{kind}-killed"] = lambda again=again: [again()]
     for name, of in WIRES:
         cut = partial(faults.cut, seed=seed, cuts=size.faults, every=15, of=of)
-        yield partial(ground.campaign, name, cut, works=False)
-    for name, kind in RESTARTS:
-        yield partial(ground.restart, name, kind, seed)
+        count(f"{of}-answers-lost", name, cut, works=False)
+    for name in HTTP:
+        count("hangs-up", name, partial(faults.dropped, seed=seed))
+    for what, place in STANDS.items():
+        found[what] = partial(_standing, ground, *place)
+    found["journal/speed"] = partial(_speed, size)
+    return found
 
 
-def stopped(ground: Ground, ways: tuple[str, ...]) -> Iterator[stops.Stop]:
-    """What must send nothing, or stop soon."""
-    with ground.place(("postgres", "redis")) as place:
-        place.works = False
-        with WORLDS["celery_redis"](place, 60) as world:
-            yield from stops.notebooks(world, place, ways)
-            yield stops.twice(world, place)
-    with ground.place(("postgres", "redis")) as place:
-        place.works = False
-        with WORLDS["celery_redis"](place, 60) as world:
-            yield stops.celery(world, place)
-    for version in (5, 6):
-        with ground.place(("redis", "peer")) as place:
-            yield stops.bullmq(place, version, 60)
+def _standing(
+    ground: Ground, needs: tuple[str, ...], do: Callable[[Place], Row | list[Row]]
+) -> list[Row]:
+    with ground.place(needs) as place:
+        rows = do(place)
+    return rows if isinstance(rows, list) else [rows]
 
 
-def payloads(ground: Ground) -> Iterator[hostile.Bytes]:
-    """Hostile payloads through each hand that moves them."""
-    with ground.place(("redis",)) as place:
-        yield hostile.redis_list(place)
-    with ground.place(("amqp",)) as place:
-        yield hostile.rabbitmq(place)
-    for version in (5, 6):
-        with ground.place(("redis", "peer")) as place:
-            yield hostile.bullmq(place, version)
-    with ground.place(("postgres", "redis")) as place:
-        yield hostile.celery(place)
+def _table(do: Callable[[World, Place], Row | list[Row]], place: Place) -> Row | list[Row]:
+    """On a Celery table with sixty failures whose tasks nobody takes unless the campaign does."""
+    place.works = False
+    with WORLDS["celery_redis"](place, 60) as world:
+        return do(world, place)
 
 
-def _tried(call: Callable[[], Count]) -> "Count | str":
-    try:
-        found = call()
-        sys.stderr.write(f"{found}\n")
-        return found
-    except Exception:
-        sys.stderr.write(traceback.format_exc())
-        return traceback.format_exc()
+#: what needs no operators: the servers it needs, and what it does there
+STANDS: dict[str, tuple[tuple[str, ...], Callable[[Place], Row | list[Row]]]] = {
+    "notebook/run-whole": (("postgres", "redis"), partial(_table, stops.notebooks)),
+    "notebook/kernel": (("postgres", "redis"), partial(_table, stops.kernel)),
+    "plan/twice": (("postgres", "redis"), partial(_table, stops.twice)),
+    "celery_redis/fails-again": (("postgres", "redis"), partial(_table, stops.celery)),
+    "redis_list/fails-again": (("redis",), stops.redis_list),
+    "rabbitmq/fails-again": (("amqp",), stops.rabbitmq),
+    "bullmq5/fails-again": (("redis", "peer"), partial(stops.bullmq, version=5)),
+    "bullmq6/fails-again": (("redis", "peer"), partial(stops.bullmq, version=6)),
+    "priority_redis/fails-again": (("redis",), stops.priority_redis),
+    "admin_api/fails-again": ((), stops.admin_api),
+    "priority_api/fails-again": ((), stops.priority_api),
+    "redis_list/hostile": (("redis",), hostile.redis_list),
+    "rabbitmq/hostile": (("amqp",), hostile.rabbitmq),
+    "bullmq5/hostile": (("redis", "peer"), partial(hostile.bullmq, version=5)),
+    "bullmq6/hostile": (("redis", "peer"), partial(hostile.bullmq, version=6)),
+    "priority_redis/hostile": (("redis",), hostile.priority_redis),
+    "celery_redis/hostile": (("postgres", "redis"), hostile.celery),
+    "celery_rabbit/hostile": (("postgres", "amqp"), hostile.celery),
+}
+
+
+def _speed(size: Size) -> list[Row]:
+    with tempfile.TemporaryDirectory() as disk:
+        return [journal.measured(Path(disk), min(size.failures, 1000))]
 
 
 @contextlib.contextmanager
-def standing(size: Size) -> Iterator[Ground]:
+def standing(size: Size, limit: float) -> Iterator[Ground]:
     """Ground whose servers run."""
     memory = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     os.environ |= {"DLQ_HOME": str(base / "home"), "DLQ_ADMIN_TOKEN": TOKEN, "NO_PROXY": "*"}
-    ground = Ground(size, base, _services.Services())
+    ground = Ground(size, base, _services.Services(), limit)
     try:
         yield ground
     finally:
         ground.services.close()
-        shutil.rmtree(base)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def chosen(names: Iterable[str], words: str, results: Results) -> list[str]:
+    """The campaigns that some words name."""
+    names = list(names)
+    if not words:
+        return names
+    if words == "missing":
+        kept = results.read()
+        return [name for name in names if name not in kept or not kept[name].kept]
+    for word in words.split():
+        if not any(fnmatch(name, word) for name in names):
+            sys.exit(f"No campaign is named '{word}'. There are: {', '.join(names)}.")
+    return [name for name in names if any(fnmatch(name, word) for word in words.split())]
 
 
 def run() -> list[str]:
     """The lines of the section; the tables go to docs/reliability.md."""
-    size, seed = Size.named(os.environ.get("DLQ_CAMPAIGN", "long")), secrets.randbelow(10**6)
-    began, broken = time.monotonic(), list[str]()
-    with standing(size) as ground:
-        for start in ("postgres", "valkey", "rabbitmq"):
-            ground.services.get(start, getattr(servers, start))
-        ways = (
-            "nbconvert --execute",
-            "Run All (nbconvert --allow-errors)",
-            "papermill",
-        )
-        ends, odd = list(stopped(ground, ways)), list(payloads(ground))
-        with tempfile.TemporaryDirectory() as disk:
-            speed = journal.measured(Path(disk), min(size.failures, 1000))
-        counts: list[Count] = []
-        calls = list(campaigns(ground, seed))
-        pool = ThreadPoolExecutor(3)
-        futures = [pool.submit(_tried, call) for call in calls]
-        with contextlib.suppress(KeyboardInterrupt):  # what has ended is counted
-            wait(futures)
-        pool.shutdown(wait=False, cancel_futures=True)
-        for found in [one.result() for one in futures if one.done() and not one.cancelled()]:
-            if isinstance(found, str):
-                broken.append(found)
+    size, seed = Size.named(os.environ.get("CAMPAIGN_SIZE", "long")), secrets.randbelow(10**6)
+    limit = float(os.environ.get("CAMPAIGN_LIMIT", "1800"))
+    results, where = Results(Path(__file__).with_suffix(".jsonl")), paper.machine()
+    began = time.monotonic()
+    with standing(size, limit) as ground:
+        every = campaigns(ground, seed)
+        names = chosen(every, os.environ.get("CAMPAIGNS", ""), results)
+
+        def do(name: str) -> bool:
+            if ground.ending.is_set():
+                return False
+            try:
+                rows = every[name]()
+            except (Exception, pytest.skip.Exception) as error:  # a server did not come up
+                sys.stderr.write(traceback.format_exc())
+                results.put_broken(name, f"{type(error).__name__}: {error}".splitlines()[0][:200])
+                rows = []
             else:
-                counts.append(found)
-    seconds = time.monotonic() - began
-    page = Path(__file__).parents[1] / "docs" / "reliability.md"
-    text = paper.page(size, seed, counts, ends, odd, speed, seconds, len(calls) - len(counts))
-    page.write_text(text, encoding="utf-8")
-    kept = sum(one.kept for one in counts)
-    lines = [
-        f"{kept} of {len(counts)} campaigns kept the promise, in {seconds:,.0f} s: see docs/reliability.md."
+                results.put(name, rows, size._asdict(), seed, where)
+            paper.write(PAGE, results, list(every))
+            sys.stderr.write(f"{name}: {rows or 'broken off'}\n")
+            return bool(rows)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ground.ending.set())
+        with ThreadPoolExecutor(2) as pool:
+            done = sum(pool.map(do, names))
+    return [
+        f"{done} of the {len(names)} campaigns that were asked for were counted, in"
+        f" {time.monotonic() - began:,.0f} s: see docs/reliability.md."
     ]
-    return [*lines, *(f"Broken off: {text.strip().splitlines()[-1]}" for text in broken)]

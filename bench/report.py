@@ -6,7 +6,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("pandas", "polars", "pyarrow", "google-re2", "drain3")
+_PACKAGES = ("pandas", "polars", "pyarrow", "google-re2", "drain3", "duckdb")
 _HEAD = "# Measured\n\nMedians; each figure beside its anchor, measured in the same run. `make bench` writes this file.\n\n"
 
 

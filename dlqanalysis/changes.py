@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.frame import error_of
 from dlqanalysis.model import duration, moment
-from dlqanalysis.onsets import FEWEST, SURE, onsets
-from dlqanalysis.profile import Profile, read_text
+from dlqanalysis.patterns.onsets import FEWEST, SURE, onsets
+from dlqanalysis.profile import Profile, plain_environment, read_text
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
 
@@ -31,15 +32,20 @@ _NAMES = {
 }
 
 
-def changes(place: "str | Path | None" = None, profile: Profile | None = None) -> pd.DataFrame:
+def changes(
+    place: "str | Path | None" = None, profile: Profile | None = None, source: str = ""
+) -> pd.DataFrame:
     """Deploys and config changes, the earliest first: at (UTC), service, version, kind, text.
 
     From a .json, .jsonl or .csv file; from a Git repository (`git:/srv/app` or `git:/srv/app@main`: its
-    tags, else its merges); or, when left out, from what the profile names in [changes]: `file`, `git` or
-    `command` (a list of texts that prints JSON or CSV). Text is redacted. Raises SettingsError for what
+    tags, else its merges). When left out: from the list that lies beside an export which is the `source`
+    (shop_deploys.csv beside shop_export.parquet), else from what the profile names in [changes]: `file`, `git`
+    or `command` (a list of texts that prints JSON or CSV). Text is redacted. Raises SettingsError for what
     cannot be read and SchemaError for rows without a time.
     """
     if place is None or place == "":
+        place = _beside(source)
+    if place is None:
         wanted = dict((profile or current_profile()).changes)
         if not wanted:
             return _frame([])
@@ -52,27 +58,40 @@ def changes(place: "str | Path | None" = None, profile: Profile | None = None) -
     return _frame(_rows(read_text(Path(text), "list of changes"), text))
 
 
+def _beside(source: str) -> Path | None:
+    """The deploys that lie beside an export."""
+    export = Path(source)
+    deploys = (
+        export.with_name(f"{export.stem.removesuffix('_export')}_deploys.csv")
+        if export.name
+        else export
+    )
+    return deploys if deploys.is_file() and export.is_file() else None
+
+
 def suspects(
     failures: pd.DataFrame,
     changed: pd.DataFrame,
     within: str = "2h",
     by: str = "fingerprint",
 ) -> pd.DataFrame:
-    """One row a group that began after a change, the surest first: `by`'s value, onset, changed_at, service,
+    """One row a group that began after a change, the surest first: `by`'s value, error (of one of it), onset, changed_at, service,
     version, after (time from change to onset), before_per_hour, after_per_hour, times, at_least, at_most
     (95 % of what chance leaves), also (other changes in the same stretch of time), says.
 
     Only changes within `within` before an onset are suspected; the rates are those from the change before
     it (at most a week) to it, and from it to the next change or the end. That a change came first is no
-    proof: says tells how strong it is, and when the numbers are too small to say.
+    proof: says tells how strong it is, and when the numbers are too small to say. Where the table is empty,
+    `attrs["empty"]` says why.
     """
     found = onsets(failures, by=by)
     span = pd.Timedelta(duration(within))
     grace = pd.Timedelta("2min")  # clocks differ
     changed = changed.sort_values("at", kind="stable")
     named = failures[by].astype("str")
-    hit = named.isin(found[by])
+    hit, at_once = named.isin(found[by]), found.attrs["clumping"]
     times = dict(iter(failures.loc[hit, "failed_at"].groupby(named[hit])))
+    first = failures[hit & ~named.duplicated()].assign(**{by: named}).set_index(by)
     end = failures["failed_at"].max()
     start = failures["failed_at"].min()
     rows = []
@@ -93,6 +112,7 @@ def suspects(
         rows.append(
             {
                 by: episode[by],
+                "error": error_of(first.loc[episode[by]]),
                 "onset": onset,
                 "changed_at": last["at"],
                 "service": last["service"],
@@ -104,16 +124,24 @@ def suspects(
                     int(mine.between(begin, till).sum()),
                     (till - begin) / pd.Timedelta("1h"),
                     len(found) * max(len(changed), 1),
+                    at_once.get(episode[by], 1.0),
                 ),
                 "also": others,
             }
         )
     table = pd.DataFrame(rows, columns=[by, *_WEIGHED])
     table = table.astype({by: "str", **_WEIGHED})
-    return table.sort_values(["at_least", "onset"], ascending=[False, True], ignore_index=True)
+    table = table.sort_values(["at_least", "onset"], ascending=[False, True], ignore_index=True)
+    table.attrs["empty"] = (
+        f"No change is suspected: nothing began within {within} after one of the {len(changed):,} that are known."
+        if len(changed)
+        else "No change was named (changes=, or [changes] of the profile), so none is suspected."
+    )
+    return table
 
 
 _WEIGHED = {
+    "error": "str",
     "onset": "datetime64[us, UTC]",
     "changed_at": "datetime64[us, UTC]",
     "service": "str",
@@ -130,10 +158,16 @@ _WEIGHED = {
 
 
 def _weighed(
-    before: int, hours_before: float, after: int, hours_after: float, looked_at: int
+    before: int,
+    hours_before: float,
+    after: int,
+    hours_after: float,
+    looked_at: int,
+    at_once: float,
 ) -> dict[str, Any]:
-    """Two Poisson rates compared exactly (Clopper and Pearson on the share of the later ones)."""
-    from scipy.stats import beta, binom
+    """Two Poisson rates compared exactly (Clopper and Pearson on the share of the later ones). Of what comes
+    `at_once`, one counts."""
+    from scipy.stats import beta
 
     told: dict[str, Any] = {
         "before_per_hour": round(before / hours_before, 2) if hours_before > 0 else np.nan,
@@ -145,13 +179,14 @@ def _weighed(
     if after < FEWEST or hours_before <= 0 or hours_after <= 0:
         return {**told, "says": f"too few to say: {after} failures after it"}
     odds = hours_before / hours_after
-    low = float(beta.ppf(0.025, after, before + 1))
-    high = float(beta.ppf(0.975, after + 1, before)) if before else 1.0
     told["times"] = round(after / before * odds, 1) if before else np.nan
+    later, earlier = after / at_once, before / at_once
+    low = float(beta.ppf(0.025, later, earlier + 1))
+    high = float(beta.ppf(0.975, later + 1, earlier)) if before else 1.0
     told["at_least"] = round(low / (1 - low) * odds, 1)
     told["at_most"] = round(high / (1 - high) * odds, 1) if high < 1 else np.nan
     part = hours_after / (hours_after + hours_before)
-    chance = float(binom.sf(after - 1, after + before, part)) * looked_at
+    chance = float(beta.cdf(part, later, earlier + 1)) * looked_at  # the binomial's upper tail
     if chance > SURE:
         return {**told, "says": "chance may explain it"}
     if not before:
@@ -236,8 +271,9 @@ def _run(argv: Sequence[str]) -> str:
     """A command's output; it runs as it stands, without a shell."""
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WAIT, check=True
-        )
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WAIT, check=True,
+            env=plain_environment(),
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SettingsError(
             f"{argv[0]} did not end within {_WAIT} seconds. Try it by hand."

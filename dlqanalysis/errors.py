@@ -14,6 +14,7 @@ DLQError
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class DLQError(Exception):
@@ -58,6 +59,30 @@ class RunError(DLQError):
 
 class JournalError(DLQError):
     """The journal cannot be read or written. Nothing is sent without it."""
+
+
+#: What adds a column that a load does not give.
+_ADDS = dict.fromkeys(("failure_class", "rule", "why", "confidence"), "classify") | dict.fromkeys(
+    ("fingerprint", "template"), "fingerprint"
+)
+
+
+def need(frame: Any, *columns: str, hint: str = "") -> None:
+    """Refuses what is no frame, and a frame that lacks one of these columns, by a SchemaError with the next step: the
+    verb that adds it, or `hint` (what gives such a frame)."""
+    if not hasattr(frame, "columns"):
+        name = type(frame).__name__
+        raise SchemaError(f"A frame is needed here, not {name}. {hint or _LOAD}")
+    for column in columns:
+        if column in frame.columns:
+            continue
+        if verb := _ADDS.get(column):
+            raise SchemaError(f"The frame has no {column}. Run failures.pipe(dlq.{verb}) first.")
+        raise SchemaError(f"The frame has no column '{column}'. {hint or _BUILD}")
+
+
+_BUILD = "Build it with dlq.load or dlq.from_records."
+_LOAD = 'Load one: failures = dlq.load(dlq.connect("celery"), since="7d").'
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

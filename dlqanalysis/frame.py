@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dlqanalysis.errors import SchemaError, did_you_mean
+from dlqanalysis.errors import SchemaError, did_you_mean, need
+from dlqanalysis.text import decoded, storable
 
 _CATEGORY, _TEXT, _TIME = "category", "str", "datetime64[us, UTC]"
 
@@ -48,7 +49,6 @@ COLUMNS: dict[str, tuple[Any, str]] = {
 }
 SCHEMA: dict[str, Any] = {name: dtype for name, (dtype, _) in COLUMNS.items()}
 HEAVY = ("traceback", "raw")  #: left out of a load unless asked for
-PAYLOAD_STATES = ("complete", "truncated", "unreadable", "missing")
 
 _ARROW = {
     _CATEGORY: pa.dictionary(pa.int32(), pa.string()),
@@ -62,6 +62,31 @@ def arrow_type(column: str) -> pa.DataType:
     """The Arrow type of a column of the frame."""
     dtype = SCHEMA[column]
     return _ARROW[dtype] if isinstance(dtype, str) else pa.binary()
+
+
+def plain_type(column: str) -> pa.DataType:
+    """The Arrow type of a column's values, before texts that repeat are encoded."""
+    kind = arrow_type(column)
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def light(columns: Collection[str] = ()) -> list[str]:
+    """All columns but the heavy ones, and those of them that `columns` names; in the frame's order."""
+    return [name for name in COLUMNS if name not in HEAVY or name in columns]
+
+
+def to_arrow(records: Sequence[Mapping[str, Any]], names: Iterable[str], **same: Any) -> pa.Table:
+    """Columns of the frame from records, whose values are as their columns hold them; `same` is every row's.
+
+    >>> to_arrow([{"queue": "mails"}, {}], ["source", "queue"], source="here").to_pylist()
+    [{'source': 'here', 'queue': 'mails'}, {'source': 'here', 'queue': None}]
+    """
+    arrays = {}
+    for name in dict.fromkeys(names):
+        values = [same[name]] * len(records) if name in same else [r.get(name) for r in records]
+        array = pa.chunked_array([pa.array(values, plain_type(name))])
+        arrays[name] = array.dictionary_encode() if SCHEMA[name] == _CATEGORY else array
+    return pa.table(arrays)
 
 
 def empty() -> pd.DataFrame:
@@ -242,12 +267,7 @@ def from_records(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             copies[key] = copies.get(key, 0) + 1
             row["failure_id"] = f"{key}:{copies[key]}"
         rows.append(row)
-    columns = {}
-    for name in COLUMNS:
-        plain = arrow_type(name)
-        plain = plain.value_type if pa.types.is_dictionary(plain) else plain
-        columns[name] = pa.array([row.get(name) for row in rows], plain)
-    return check(from_arrow(pa.table(columns)))
+    return check(from_arrow(to_arrow(rows, COLUMNS)))
 
 
 def _value(name: str, value: Any, number: int) -> Any:
@@ -280,9 +300,7 @@ def _value(name: str, value: Any, number: int) -> Any:
             raise SchemaError(
                 f"Record {number}: {name} cannot be written as JSON ({error}). Give JSON text."
             ) from None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    return decoded(value) if isinstance(value, bytes) else storable(str(value))
 
 
 def _whole(name: str, value: Any, number: int) -> int:
@@ -345,11 +363,8 @@ def _refuse_unknown(names: Iterable[str]) -> None:
 
 def check(failures: pd.DataFrame) -> pd.DataFrame:
     """The frame itself, if it is a failures frame: all columns, their dtypes, ids unique within a source."""
+    need(failures, *SCHEMA)
     for name, dtype in SCHEMA.items():
-        if name not in failures.columns:
-            raise SchemaError(
-                f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
-            )
         if failures[name].dtype != dtype:
             raise SchemaError(
                 f"Column '{name}' is {failures[name].dtype}, not {dtype}. Build frames with dlq.load or"
@@ -379,6 +394,12 @@ def content_hash(task_id: Any, task_name: Any, queue: Any, args: Any, kwargs: An
     )
     text = "\x1f".join(parts).encode("utf-8", "backslashreplace")
     return hashlib.sha256(text).hexdigest()[:16]
+
+
+def error_of(row: Mapping[str, Any]) -> str:
+    """What failed, in words: the exception of a row, or of a group in a report, and its message without what varies."""
+    parts = [row.get(name) for name in ("exception_type", "template")]
+    return ": ".join(str(part) for part in parts if part is not None and part == part)
 
 
 def brief(failures: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:

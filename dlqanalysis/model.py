@@ -45,7 +45,7 @@ class State(StrEnum):
     REFUSED = "refused"  #: the system said no; the failure is where it was
     SKIPPED = "skipped"  #: not tried: it changed, is gone, or somebody else has it
     UNCERTAIN = "uncertain"  #: asked, never answered; `dlq.settle` decides
-    NOT_REACHED = "not_reached"  #: the run stopped before it
+    NOT_REACHED = "not_reached"  #: the run stopped before it, or its system: a resume may send it
 
 
 def duration(text: str) -> timedelta:
@@ -149,6 +149,17 @@ class Selection:
             self.since or self.until or self.queue or self.task or self.exception or self.limit
         )
 
+    def plain(self) -> dict[str, Any]:
+        """What a frame keeps of it for each source, in `attrs["asked"]`: plain values, so that a file can hold it."""
+        return {
+            "since": self.since and self.since.isoformat(),
+            "until": self.until and self.until.isoformat(),
+            **{
+                name: list(getattr(self, name)) for name in ("queue", "task", "exception", "status")
+            },
+            "limit": self.limit,
+        }
+
     def __str__(self) -> str:
         parts = [f"since {self.since:%Y-%m-%d %H:%M}Z" if self.since else "from the beginning"]
         if self.until:
@@ -170,6 +181,9 @@ class Read:
     notes: tuple[
         str, ...
     ] = ()  #: sentences the reader should see, such as which column was missing
+    absent: tuple[
+        str, ...
+    ] = ()  #: those of the notes that say what the URL names and is not there, so that nothing of it was read
 
 
 class Source(Protocol):
@@ -205,6 +219,15 @@ class Item:
     undoes: str = ""  #: for undo and restore: the run whose work on this failure is taken back
     sent_id: str = ""  #: for undo and restore: the id that it was given in that run
     payload: bytes | None = None  #: what goes instead of the original, for a repaired failure
+    target: str = (
+        ""  #: the queue it goes to, where the profile's [routes] names one; empty for its own
+    )
+
+
+#: the texts of an item that a plan chooses, the journal keeps and a resume reads
+PLANNED = (
+    "failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key", "target",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,7 +273,8 @@ class Hand(Protocol):
     @property
     def capabilities(self) -> frozenset[str]:
         """What it can do: the actions of a plan (replay, quarantine, archive, purge, undo, restore, pause,
-        unpause, revoke), and outcome, settle, repair (it sends `Item.payload` where there is one)."""
+        unpause, revoke), and outcome, settle, repair (it sends `Item.payload` where there is one), reroute
+        (it sends to `Item.target` where there is one)."""
         ...
 
     def preflight(self, items: Sequence[Item]) -> list[Finding]:

@@ -4,27 +4,67 @@ A place is a name (or several with commas), a URL or a monitor; what a system ca
 with a note in `attrs["notes"]`, so that one missing answer never keeps a report from being made.
 """
 
+import json
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dlqanalysis import readings
+from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import ConnectError, DLQError, SettingsError
 from dlqanalysis.frame import empty
-from dlqanalysis.model import Finding, words
+from dlqanalysis.interrupt import stops_on_ctrl_c
+from dlqanalysis.model import SETTLED, Finding, Outcome, duration, moment, words
 from dlqanalysis.sources import connect_monitor
 
 if TYPE_CHECKING:
+    from dlqanalysis.journal import Journal
     from dlqanalysis.model import Monitor
+
+
+MOST_LOOKS = 1_000  #: of one watch
 
 
 def depths(*places: "str | Monitor") -> pd.DataFrame:
     """How many tasks each queue holds, by state: the columns of readings.DEPTHS."""
     return _asked(places, "depths", readings.depths([]))
+
+
+def watch(*places: "str | Monitor", every: str = "30s", looks: int = 10) -> pd.DataFrame:
+    """Queue depths `looks` times, `every` apart, laid one under the other; `dlq.rates` says what changed.
+
+    It ends by itself, also under papermill; a Ctrl-C ends it with what was seen. A look that nobody answers
+    is a note, and the next one is taken all the same.
+    """
+    pause = duration(every).total_seconds()
+    if not 1 <= looks <= MOST_LOOKS or pause < 1:
+        raise SettingsError(
+            f"{looks} looks, {every} apart: take 1 to {MOST_LOOKS:,} looks, at least 1s apart."
+        )
+    progress, stop = Progress(), threading.Event()
+    seen: list[pd.DataFrame] = []
+    with stops_on_ctrl_c(stop):
+        for number in range(1, looks + 1):
+            seen.append(depths(*places))
+            progress.say(f"look {number} of {looks}: {_in_words(seen[-1])}")
+            if number == looks or stop.wait(pause):
+                break
+    frames = [frame for frame in seen if len(frame)]
+    found = _stacked(frames) if frames else seen[-1]
+    notes = dict.fromkeys(note for frame in seen for note in frame.attrs["notes"])
+    found.attrs = {"notes": list(notes)}
+    return found
+
+
+def _in_words(depths: pd.DataFrame) -> str:
+    sums = depths.groupby(depths["state"].astype("str"))["depth"].sum()
+    told = ", ".join(f"{int(n):,} {state.replace('_', ' ')}" for state, n in sums.items() if n)
+    return told or ("nothing waits" if len(depths) else "no answer")
 
 
 def workers(*places: "str | Monitor") -> pd.DataFrame:
@@ -64,6 +104,46 @@ def metrics(
             )
         told: pd.DataFrame = monitor.metrics(what, since, until, every)
     return told
+
+
+def figures(
+    failures: pd.DataFrame, journal: "Journal | None" = None, now: "str | datetime | None" = None
+) -> pd.DataFrame:
+    """What a Prometheus would say, out of the frames themselves, under the same names and units: depth by queue
+    and priority, failures_per_hour by task, and from the journal's outcomes retry_success_rate of the last hour.
+    """
+    at = pd.Timestamp(moment(now) or datetime.now(UTC))
+    waits = failures[~failures["status"].astype("str").str.lower().isin(SETTLED)]
+    hour = at - pd.Timedelta("1h")
+    recent = failures[(failures["failed_at"] > hour) & (failures["failed_at"] <= at)]
+    rows = [
+        *_counted("depth", waits, ["queue", "priority"], "1"),
+        *_counted("failures_per_hour", recent, ["task_name"], "per_hour"),
+    ]
+    notes = ["What was sent as alerts is not counted here: ask a Prometheus for alerts_per_hour."]
+    if journal is None:
+        notes.append("Without a journal nobody knows what became of replays.")
+    else:
+        items = journal.items()
+        told = items[(items["action"] == "replay") & (items["outcome_at"] > hour)]["outcome"]
+        told = told[told.isin([Outcome.SUCCEEDED, Outcome.FAILED_AGAIN])]
+        share = float((told == Outcome.SUCCEEDED).mean()) if len(told) else None
+        rows.append(
+            {"metric": "retry_success_rate", "labels": "{}", "value": share, "unit": "ratio"}
+        )
+    source = str(failures.attrs.get("source") or "failures")
+    frame = readings.metrics({"source": source, "at": at, **row} for row in rows)
+    return readings.noted(frame, *notes)
+
+
+def _counted(
+    metric: str, failures: pd.DataFrame, by: list[str], unit: str
+) -> Iterator[dict[str, Any]]:
+    texts = failures[by].astype("str")
+    for values, rows in texts.groupby(by, dropna=False, sort=True):
+        labels = {k: v for k, v in zip(by, values, strict=True) if isinstance(v, str)}
+        text = json.dumps(labels, sort_keys=True)
+        yield {"metric": metric, "labels": text, "value": len(rows), "unit": unit}
 
 
 def findings(*places: "str | Monitor") -> list[Finding]:

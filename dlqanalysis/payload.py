@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from dlqanalysis.distinct import numbered
+
 UNREADABLE = object()  #: stands for a text that is no JSON, or for no text
 _DEPTH, _FIELDS, _WIDTH = 4, 200, 120  # a hostile payload may be deep, wide or long
 
 
 def parsed(texts: pd.Series) -> tuple[np.ndarray, list[Any]]:
     """For each row the number of its distinct text, and the value of each distinct text (or UNREADABLE)."""
-    codes, distinct = pd.factorize(texts, use_na_sentinel=True)
-    values = [value_of(text) for text in distinct]
+    codes, found = numbered(texts)
+    values = [value_of(text) for text in found]
     missing = codes < 0
     if missing.any():
         codes = np.where(missing, len(values), codes)
@@ -119,15 +121,15 @@ def same_content(texts: pd.Series) -> np.ndarray:
     Rows without a text get -1; texts that are no JSON never equal another. Only texts that may equal another one are
     parsed, so that a million distinct payloads cost no million objects.
     """
-    codes, distinct = pd.factorize(texts, use_na_sentinel=True)
-    if not len(distinct):
+    codes, found = numbered(texts)
+    if not len(found):
         return codes
-    sums = _order_free(distinct)
-    _, places, sizes = np.unique(sums, return_inverse=True, return_counts=True)
-    number = np.arange(len(distinct))
+    sums, _ = pd.factorize(_order_free(found.to_arrow()))
+    alike = np.flatnonzero(np.bincount(sums)[sums] > 1)
+    number = np.arange(len(found))
     canonical: dict[str, int] = {}
-    for place in np.flatnonzero(sizes[places] > 1):
-        value = value_of(distinct[place])
+    for place, text in zip(alike, found.gather(alike), strict=True):
+        value = value_of(text)
         if value is UNREADABLE:
             number[place] = -1
             continue
@@ -136,36 +138,29 @@ def same_content(texts: pd.Series) -> np.ndarray:
     return np.where(codes < 0, -1, number[codes])
 
 
-_SPACE = np.isin(np.arange(256), [9, 10, 13, 32])
-_BREAK = np.isin(np.arange(256), [ord(c) for c in ",{}[]"])
-_RANDOM = np.random.default_rng(20240115)
-_LETTER = _RANDOM.integers(1, 2**63, 256, dtype=np.uint64) | np.uint64(1)
-_LETTER[_BREAK] = 0  # the first member follows a brace, the same member elsewhere a comma
-_PLACE = _RANDOM.integers(1, 2**63, 1024, dtype=np.uint64) | np.uint64(1)
+#: a random number for each two letters that stand together; none where one of them is a sign or a space, beside which
+#: the same member may stand otherwise
+_PAIRS = np.random.default_rng(20240115).integers(1, 2**63, (256, 256), dtype=np.uint64)
+_SIGNS = [ord(sign) for sign in ",:{}[] \t\r\n"]
+_PAIRS[_SIGNS, :] = _PAIRS[:, _SIGNS] = 0
 
 
-def _order_free(texts: pd.Index, at_once: int = 4_000_000) -> np.ndarray:
+def _order_free(array: pa.LargeStringArray, at_once: int = 1_000_000) -> np.ndarray:
     """A 64-bit sum for each text that no reordering of its members changes: a sieve, not a proof."""
-    array = pa.array(texts, pa.large_string())
-    ends = np.frombuffer(array.buffers()[1], np.int64)[: len(array) + 1]
+    ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]
     data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
     sums = np.zeros(len(array), np.uint64)
+    pairs = _PAIRS.ravel()
     start = 0
     while start < len(array):
         stop = max(start + 1, int(np.searchsorted(ends, ends[start] + at_once, "right")) - 1)
         stop = min(stop, len(array))
-        owner = np.repeat(np.arange(start, stop), np.diff(ends[start : stop + 1]))
-        part = data[ends[start] : ends[stop]]
-        dense = ~_SPACE[part]
-        part, owner = part[dense], owner[dense]
-        if len(part):
-            opens = _BREAK[part] | np.diff(owner, prepend=-1).astype(bool)
-            heads = np.flatnonzero(opens)
-            place = np.arange(len(part)) - np.repeat(heads, np.diff(heads, append=len(part)))
-            token = np.add.reduceat(_LETTER[part] * _PLACE[place % 1024], heads)
-            token = (token ^ (token >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
-            token ^= token >> np.uint64(32)
-            first = np.flatnonzero(np.diff(owner[heads], prepend=-1))
-            sums[owner[heads][first]] = np.add.reduceat(token, first)
+        part = data[ends[start] : ends[stop]].astype(np.uint16)
+        full = start + np.flatnonzero(np.diff(ends[start : stop + 1]))
+        if len(full):
+            found = np.zeros(len(part), np.uint64)
+            found[:-1] = pairs[part[:-1] << 8 | part[1:]]
+            found[ends[full + 1] - ends[start] - 1] = 0  # what follows is another text's
+            sums[full] = np.add.reduceat(found, ends[full] - ends[start])
         start = stop
     return sums

@@ -31,6 +31,7 @@ import tempfile
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ class Profile:
     routes: Mapping[str, str] = field(
         default_factory=dict
     )  #: task -> queue, where the source's own is not to be trusted
+    signatures: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: task -> its parameters, as its def has them; see fits.py
+    links: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: trace, or a rule, task or class -> a page; see known.linked
     owners: Mapping[str, str] = field(default_factory=dict)  #: queue -> who to ask
     affected: tuple[str, ...] = ()  #: payload fields that name a customer, such as tenant_id
     thresholds: Mapping[str, Any] = field(default_factory=dict)  #: see health.THRESHOLDS
@@ -69,6 +76,7 @@ class Profile:
     changes: Mapping[str, Any] = field(
         default_factory=dict
     )  #: where deploys are listed, see changes.py
+    review_by: date | None = None  #: when people look at this profile again; later, a check warns
     notify: tuple[str, ...] = ()  #: names of environment variables that hold apprise URLs
 
     @classmethod
@@ -150,6 +158,8 @@ def _check_type(name: str, value: Any, where: str | Path) -> None:
     """Refuses an entry of another form than the profile has: text for a list, numbers for names."""
     if name == "name":
         good, form = isinstance(value, str), 'text: name = "shop"'
+    elif name == "review_by":
+        good, form = type(value) is date, "a date without quotes: review_by = 2027-02-01"
     elif name in _LISTS:
         good = isinstance(value, list) and all(isinstance(item, str) for item in value)
         form = f'a list of texts: {name} = ["..."]'
@@ -187,9 +197,18 @@ def read_text(path: Path, what: str) -> str:
         raise SettingsError(f"The {what} at {path} cannot be read: {error}.") from None
 
 
+def variable_of(name: str, part: str = "URL") -> str:
+    """The environment variable that holds a part of a connection. Names are letters, digits, - and _.
+
+    >>> variable_of("my-shop", "HAND_URL")
+    'DLQ_MY_SHOP_HAND_URL'
+    """
+    return f"DLQ_{name.upper().replace('-', '_')}_{part}"
+
+
 def setting(name: str, part: str = "URL") -> str | None:
-    """DLQ_<NAME>_<PART>, or None. Names are letters, digits, - and _."""
-    return os.environ.get(f"DLQ_{name.upper().replace('-', '_')}_{part}") or None
+    """The value of DLQ_<NAME>_<PART>, or None."""
+    return os.environ.get(variable_of(name, part)) or None
 
 
 def connected() -> list[str]:
@@ -209,10 +228,10 @@ def url_of(name: str, part: str = "URL") -> str:
         return name
     if url := setting(name, part):
         return url
-    ready = connected()
+    ready = [one for one in connected() if one != name.lower()]
     hint = did_you_mean(name, ready)
     raise SettingsError(
-        f"'{name}' is not connected: set DLQ_{name.upper().replace('-', '_')}_{part} to its URL"
+        f"'{name}' is not connected: set {variable_of(name, part)} to its URL"
         f" (README, 'Connect your systems'). {hint if ready else ''}".rstrip()
     )
 
@@ -284,6 +303,15 @@ def redact_salt() -> bytes:
             f"The redaction salt {path} is too short. Remove the file; it is made again."
         )
     return salt
+
+
+def plain_environment() -> dict[str, str]:
+    """What a command of somebody else's is given: everything but the kit's own credentials."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith("DLQ_") and name.endswith(("_URL", "_TOKEN", "_SALT")))
+    }
 
 
 def rulebook_path() -> str:

@@ -136,14 +136,6 @@ def known() -> dict[str, Query]:
     return found
 
 
-def catalogue() -> "pd.DataFrame":
-    """One row a query: query, parameters, gives, place."""
-    import pandas as pd
-
-    rows = [(q.name, ", ".join(q.parameters), q.sentence, q.place) for q in known().values()]
-    return pd.DataFrame(rows, columns=["query", "parameters", "gives", "place"], dtype="str")
-
-
 def read(path: Path) -> list[Query]:
     """The queries of one file, checked: a sentence each, SELECTs only, declared and bound parameters."""
     from aiosql.query_loader import QueryLoader

@@ -14,9 +14,11 @@ import polars as pl
 import pyarrow as pa
 
 from dlqanalysis.fingerprint import template_codes
-from dlqanalysis.frame import arrow_type, from_arrow
+from dlqanalysis.frame import from_arrow, plain_type
+from dlqanalysis.loading import selected
 from dlqanalysis.model import Selection, duration
-from dlqanalysis.sources import connect, selected
+from dlqanalysis.sources import connect
+from dlqanalysis.sources._nothing import unmatched
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Source
@@ -61,12 +63,16 @@ def summary(
     table = _folded(pl.concat([table, *waiting]), pl.col("count").sum())
     table = table.join(kinds, on="kind").sort("failed_at", "failure_id", nulls_last=True)
     found = _with_tracebacks(source, table.with_columns(source=pl.lit(source.name)))
+    del table, waiting  # what is in the frame need not be there twice
     frame = from_arrow(found.drop_columns("count"))
     place = pd.Index(found["failure_id"].to_pandas()).get_indexer(frame["failure_id"])
     frame["count"] = found["count"].to_numpy()[place]
+    nothing = [] if rows else unmatched(source, selection)
+    notes += nothing
     frame.attrs = {
-        "selection": str(selection), "narrows": selection.narrows, "truncated": False, "notes": notes,
-        "source": source.name, "tracebacks": "representatives", "summary_of": rows,
+        "selection": str(selection), "asked": {source.name: selection.plain()}, "narrows": selection.narrows,
+        "truncated": False, "notes": notes, "source": source.name, "tracebacks": "representatives",
+        "summary_of": rows, "unmatched": nothing,
     }  # fmt: skip
     return frame
 
@@ -85,8 +91,7 @@ def _keyed(part: pa.Table, step: int, kinds: pl.DataFrame) -> tuple[pl.DataFrame
     """The kinds, with new ones added; and of each failure its kind, interval, and what is kept of the newest."""
     columns = {}
     for name in (*_SAMPLE[:-1], *_KEPT):
-        want = arrow_type(name)
-        want = want.value_type if pa.types.is_dictionary(want) else want
+        want = plain_type(name)
         have = part[name] if name in part.column_names else pa.nulls(part.num_rows, want)
         columns[name] = have.cast(want)
     codes, named = template_codes(columns["exception_message"])

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dlqanalysis
-from dlqanalysis import health, rules
+from dlqanalysis import health
+from dlqanalysis.classify import rules
 from dlqanalysis.frame import COLUMNS
 from dlqanalysis.queries import known
 

@@ -26,6 +26,30 @@ WHERE created_at > coalesce(CAST(:since AS timestamptz), now() - interval '7 day
   AND (CAST(:task_name AS text) IS NULL OR task_name = CAST(:task_name AS text))
 ORDER BY task_name, at;
 
+-- name: successes(since, task_name, limit)
+-- Executions that went well, lately (default: seven days, the newest 200,000): for dlq.lift(..., successes=...).
+SELECT task_name, queue_name AS queue, worker, created_at AS at
+FROM task_executions
+WHERE status = 'success'
+  AND created_at > coalesce(CAST(:since AS timestamptz), now() - interval '7 days')
+  AND (CAST(:task_name AS text) IS NULL OR task_name = CAST(:task_name AS text))
+ORDER BY created_at DESC, task_name
+LIMIT coalesce(CAST(:limit AS integer), 200000);
+
+-- name: later_successes(since)
+-- Failed tasks that went well afterwards, under their own id or their replay's: for dlq.lives(..., executions=...).
+SELECT f.task_id, 'success' AS status, max(e.created_at) AS at
+FROM failed_tasks f
+JOIN LATERAL (
+  SELECT created_at FROM task_executions
+  WHERE task_executions.task_id IN (f.task_id, f.replayed_task_id)
+    AND task_executions.status = 'success'
+    AND created_at > f.failed_at
+) e ON true
+WHERE (CAST(:since AS timestamptz) IS NULL OR f.failed_at >= CAST(:since AS timestamptz))
+GROUP BY f.task_id
+ORDER BY at, f.task_id;
+
 -- name: active_connections()
 -- Sessions of this database server by state, and the longest running statement: look before a bulk replay.
 SELECT

@@ -87,7 +87,7 @@ class AdminServer:
         self.archives = habits.pop("archives", True)
         self.total: int | None = None
         assert not habits, habits
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> "AdminServer":
         handler = type("Handler", (_Handler,), {"admin": self})
@@ -223,10 +223,9 @@ class AdminServer:
         habit = self.replays.popleft() if self.replays else ""
         if habit == "somebody_first":
             self._perform(row)
+        said = f"Task {row['id']} already replayed. Use force=True to replay again."
         if row["status"] == "replayed" and not body.get("force"):
-            return 400, {
-                "detail": f"Task {row['id']} already replayed. Use force=True to replay again."
-            }
+            return 400, {"detail": said}
         if habit in ("registry", "broken_commit"):
             row["replay_count"] += 1  # counted first, put back to failed on any error
             said = f"Task {row['task_name']} not found in Celery registry"
@@ -240,7 +239,10 @@ class AdminServer:
             return self._odd(habit)
         if habit == "drop_before":
             raise ConnectionAbortedError
-        new_id = self._perform(row)
+        with self._lock:  # of two at the same moment the second is told so
+            if row["status"] == "replayed" and not body.get("force"):
+                return 400, {"detail": said}
+            new_id = self._perform(row)
         if habit == "drop_after":
             raise ConnectionAbortedError
         if habit == "slow_after":
@@ -370,7 +372,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _go(self) -> None:
         admin, parsed = self.admin, urlparse(self.path)
         query = {name: values[0] for name, values in parse_qs(parsed.query).items()}
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        if len(raw) < length:  # whoever asked was killed before its request was whole
+            self.close_connection = True
+            return
         body = json.loads(raw) if raw else None
         below = parsed.path.removeprefix(BASE)
         admin.requests.append((self.command, below, query, body))

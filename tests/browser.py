@@ -1,5 +1,6 @@
 """Chromium for tests, and what a page did in it: requests, errors, dialogs."""
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
+#: whether each chart of the page is there
+_DRAWN = "[...document.querySelectorAll('figure [role=img]')].every(one => one.querySelector('.main-svg'))"
 CHROMIUM = Path(os.environ.get("DLQ_TEST_CHROMIUM", "/usr/bin/chromium"))
 
 
@@ -16,15 +21,22 @@ def chromium():
     if not CHROMIUM.exists():
         said = f"no Chromium at {CHROMIUM}: apt-get install chromium, or set DLQ_TEST_CHROMIUM"
         pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
+    with running() as started:
+        yield started
+
+
+@contextlib.contextmanager
+def running():
+    """Chromium, headless, until the end of the block."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
+        started = playwright.chromium.launch(
             executable_path=str(CHROMIUM),
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
-        yield running
-        running.close()
+        yield started
+        started.close()
 
 
 class Seen:
@@ -42,6 +54,7 @@ class Seen:
         self.page.goto(
             page if isinstance(page, str) else page.resolve().as_uri(), wait_until="load"
         )
+        until(lambda: self.page.evaluate(_DRAWN), "the charts")
         self.page.wait_for_timeout(300)
 
     def outside(self) -> list[str]:

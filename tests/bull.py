@@ -11,9 +11,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import pytest
 import redis
 
 from tests.services import Services, missing
+from tests.waiting import until
 
 HERE = Path(__file__).parent / "bullmq"
 
@@ -65,7 +65,7 @@ class Peer:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
-        self._answers[0].get(timeout=30)
+        self._answers[0].get(timeout=120)
 
     def ask(self, do: str, wait: bool = True, **what: Any) -> Any:
         """What the peer gives for a command; without `wait`, a function that waits for it."""
@@ -75,7 +75,7 @@ class Peer:
         self._process.stdin.flush()
 
         def answer() -> Any:
-            said = box.get(timeout=60)
+            said = box.get(timeout=120)
             assert "error" not in said, said["error"]
             return said["gives"]
 
@@ -83,7 +83,7 @@ class Peer:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(60)
         self._reader.join(5)
         self._process.stdout.close()
 
@@ -129,7 +129,7 @@ class Bull:
         before = self.redis.zcard(self.key("failed", queue))
         ids = self.add(*jobs, queue=queue)
         self.work("fail", queue)
-        wait_for(lambda: self.redis.zcard(self.key("failed", queue)) == before + len(ids))
+        until(lambda: self.redis.zcard(self.key("failed", queue)) == before + len(ids))
         self.rest()
         self.peer.ran.clear()
         return ids
@@ -181,14 +181,6 @@ def content(client: redis.Redis, pattern: str) -> dict[bytes, Any]:
             whole = client.dump(name)
         found[name] = kind, whole, client.ttl(name)
     return found
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait until something is true; fails when it does not become so."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """One operator in a process of its own, so that it can be killed: replays BullMQ's failed email.send jobs.
 
-python -m tests.bull_operator: reads lines of JSON [OUT, URL, JOURNAL, ORDER, RATE] (ORDER: oldest | newest) and
-forks an operator for each, whose id it writes; what that says goes to the file OUT. Starting Python anew for
-each would take longer than what they do.
+python -m tests.bull_operator: reads lines of JSON [OUT, URL, JOURNAL, ORDER, RATE, MEETING] (ORDER: oldest | newest;
+MEETING, which may be left out: a folder where it waits for a second operator before it sends) and forks an operator
+for each, whose id it writes; what that says goes to the file OUT. Starting Python anew for each would take longer
+than what they do.
 """
 
 import json
@@ -17,9 +18,10 @@ import redis  # noqa: F401
 
 import dlqanalysis as dlq
 from dlqanalysis.sources import connect, connect_hand
+from tests.meeting import meet
 
 
-def operate(url: str, journal_url: str, order: str, rate: str) -> str:
+def operate(url: str, journal_url: str, order: str, rate: str, meeting: str = "") -> str:
     """Replay, or go on with the run that the journal has; gives the run's summary."""
     failures = dlq.load(connect(url), since=None, task="email.send")
     if order == "newest":
@@ -32,6 +34,7 @@ def operate(url: str, journal_url: str, order: str, rate: str) -> str:
             run = dlq.resume(runs[0], confirm=journal.run(runs[0])["plan_id"], **common)
         else:
             made = dlq.plan(failures, journal, reason="campaign", ungraded=None)
+            meet(meeting)
             run = dlq.replay(made, confirm=made.id, **common)
     return run.summary.to_json(orient="records")
 

@@ -1,5 +1,5 @@
 """Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
-`redis_shop`, `amqp_shop`, `journal`, `dead` and `classic` (dead-letter queues).
+`redis_shop`, `amqp_shop`, `journal`, `dead` and `classic` (dead-letter queues), `fresh_export`.
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
 """
@@ -8,34 +8,74 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from dlqanalysis.demo import servers
+from dlqanalysis.demo import export, servers
 from dlqanalysis.demo.shop import DEAD_LETTERS, EXCHANGE, QUEUES
 from dlqanalysis.journal import Journal
+from tests import selection
 from tests import services as _services
 from tests.rabbit import Rabbit, rabbit
 
-_numbers = itertools.count()
+_numbers, _homes = itertools.count(), itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--services",
+        action="store_true",
+        help="only tests that touch PostgreSQL, Redis or RabbitMQ",
+    )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker more than cores: much of the time a test waits for another process."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files first; with --services only what touches a service, directly or by another fixture."""
+    items.sort(key=selection.place)
+    if config.getoption("services"):
+        config.hook.pytest_deselected(items=[one for one in items if not selection.touches(one)])
+        items[:] = [one for one in items if selection.touches(one)]
 
 
 @pytest.fixture(autouse=True)
-def clean_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No DLQ_* variable of the caller's but DLQ_TEST_*; journal and snapshots in the test's own folder."""
+def clean_env(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """No DLQ_* variable of the caller's but DLQ_TEST_*; journal and snapshots in the test's own folder.
+
+    A test that has no folder gets the name of one: to make thousands that nobody uses takes its time.
+    """
     for name in list(os.environ):
         if name.startswith("DLQ_") and not name.startswith("DLQ_TEST_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("DLQ_HOME", str(tmp_path / "dlq-home"))
+    if "tmp_path" in request.fixturenames:
+        home = request.getfixturevalue("tmp_path") / "dlq-home"
+    else:
+        home = tmp_path_factory.getbasetemp() / f"home-{next(_homes)}"
+    monkeypatch.setenv("DLQ_HOME", str(home))
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     """An empty journal of the test's own."""
     return Journal(f"sqlite:///{tmp_path / 'journal.sqlite'}")
+
+
+@pytest.fixture(scope="session")
+def fresh_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's export, played so that it ends now: for what asks for the last days. The committed one grows old."""
+    return export.write(tmp_path_factory.mktemp("demo"), end=datetime.now(UTC))[0]
 
 
 @pytest.fixture(scope="session")

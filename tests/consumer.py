@@ -39,7 +39,7 @@ class Consumer(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self._stop_now.set()
-        self.join(10)
+        self.join(60)
         for queue in self._queues:
             self._redis.delete(
                 queue, f"_kombu.binding.{queue}", f"dlqanalysis:celery:{queue}:ledger"

@@ -1,17 +1,20 @@
 """One operator in a process of its own, so that it can be killed: replays the messages of one kind in a list.
 
-python -m tests.list_operator URL JOURNAL ORDER RATE     ORDER: oldest | newest
+python -m tests.list_operator URL JOURNAL ORDER RATE [MEETING]     ORDER: oldest | newest
+
+With MEETING, a folder, it waits there for a second operator before it sends.
 """
 
 import sys
 
 import dlqanalysis as dlq
 from dlqanalysis.sources import connect, connect_hand
+from tests.meeting import meet
 
 EVERY = ("transient", "permanent", "data", "unknown")
 
 
-def main(url: str, journal_url: str, order: str, rate: str) -> None:
+def main(url: str, journal_url: str, order: str, rate: str, meeting: str = "") -> None:
     journal = dlq.Journal(journal_url)
     runs = list(journal.runs()["run_id"])
     with connect_hand(url) as hand:
@@ -25,6 +28,7 @@ def main(url: str, journal_url: str, order: str, rate: str) -> None:
             none = dlq.duplicates(failures.head(0))  # identical messages go, too
             options = {"classes": EVERY, "duplicates": none, "ungraded": None}
             made = dlq.plan(failures, journal, reason="campaign", **options)
+            meet(meeting)
             run = dlq.replay(made, confirm=made.id, **common)
     sys.stdout.write(f"{run.summary.to_json(orient='records')}\n")
 

@@ -217,7 +217,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _go(self) -> None:
         parsed = urlparse(self.path)
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length)) if length else {}
+        raw = self.rfile.read(length)
+        if len(raw) < length:  # whoever asked was killed before its request was whole
+            self.close_connection = True
+            return
+        body = json.loads(raw) if raw else {}
         query = {name: values[0] for name, values in parse_qs(parsed.query).items()}
         path = parsed.path.removeprefix(BASE)
         self.api.requests.append((self.command, path, query, body))

@@ -1,4 +1,5 @@
-"""The Redis priority queue as its guide and code describe it, on a real Redis: producers, a worker, dead letters."""
+"""The Redis priority queue as its guide and code describe it, on a real Redis: producers, a worker, dead letters; and
+ways for tests to read it and to act on it."""
 
 import json
 import threading
@@ -8,7 +9,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pandas as pd
+import pytest
 import redis
+
+import dlqanalysis as dlq
+from dlqanalysis.frame import content_hash
+from dlqanalysis.model import Item
+from dlqanalysis.sources import connect, connect_hand
 
 PRIORITIES = ("high", "normal", "low")
 WEEK = 7 * 24 * 3600
@@ -111,3 +119,38 @@ class World:
             thread.join()
 
         return end
+
+
+@pytest.fixture
+def world(redis_url, key_prefix):
+    one = World(redis_url, key_prefix)
+    yield one
+    one.redis.close()
+
+
+def loaded(world, options="", **selection):
+    return dlq.load(connect(world.url + options), **{"since": None, **selection})
+
+
+def items(failures):
+    return [
+        Item(
+            failure_id=row.failure_id,
+            task_id="" if pd.isna(row.task_id) else row.task_id,
+            task_name=str(row.task_name),
+            queue=str(row.queue),
+            content_hash=content_hash(row.task_id, row.task_name, row.queue, row.args, row.kwargs),
+            generation=1,
+        )
+        for row in failures.itertuples()
+    ]
+
+
+def done(world, what, action="replay", run_id="run-1", options=""):
+    chosen = what if isinstance(what, list) else items(what)
+    with connect_hand(world.url + options) as hand:
+        return {r.failure_id: r for r in hand.send(action, chosen, run_id)}
+
+
+def states(receipts):
+    return [str(receipt.state) for receipt in receipts.values()]

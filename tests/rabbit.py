@@ -67,7 +67,7 @@ class Rabbit:
     def depth(self, queue: str) -> int:
         return self.channel.queue_declare(queue, passive=True).method.message_count
 
-    def until(self, queue: str, depth: int, seconds: float = 10) -> None:
+    def until(self, queue: str, depth: int, seconds: float = 120) -> None:
         patient = time.monotonic() + seconds
         while (now := self.depth(queue)) != depth:
             assert time.monotonic() < patient, f"{queue} has {now}, not {depth}"

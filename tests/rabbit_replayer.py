@@ -13,7 +13,7 @@ from dlqanalysis.sources.rabbitmq import open_hand, open_source
 
 def main(url: str, journal_url: str, order: str, rate: str) -> None:
     journal = dlq.Journal(journal_url)
-    until = time.monotonic() + 40
+    until = time.monotonic() + 100
     while True:
         try:
             with open_hand(url) as hand:

@@ -4,6 +4,10 @@ A · is taken out before use: it keeps made-up keys from looking real to scanner
 """
 
 GOES = r"""
+the customer, date of birth «1980-02-03», called
+Failing row contains (7, «Ann Lee»  , «ann@example.org»  ).
+Failing row contains (1, «Ann Lee», «a@b.org»). Failing row contains (2, «Bob Ray», «c@d.org»).
+db:5432:shop:app:«hunter2»
 password=«hunter2»
 password=«hunter2»&user=jo
 passwd: «S3cr3t!x»
@@ -207,6 +211,12 @@ ssn «078-05-1120» is taken
 """
 
 STAYS = r"""
+POST https://shop.example.org/hooks/orders-and-refunds/new failed
+POST https://shop.example.org/hooks/order-2/new failed
+sqlplus scott/ ok
+token: expired, try again
+ref +493012345678-x
+lot '01761234567 x'
 HTTP 429 Too Many Requests (Retry-After: 30)
 HTTPSConnectionPool(host='api.example.test', port=443): Read timed out. (read timeout=30)
 (psycopg.errors.UniqueViolation) duplicate key value violates unique constraint "users_pkey"
@@ -386,7 +396,6 @@ the passphrase is correct horse battery
 Jo Doe called about the memo
 jo\u0040example.com
 call 0151 2345678 today
-db:5432:shop:app:hunter2
 """
 
 

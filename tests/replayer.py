@@ -1,19 +1,21 @@
 """One operator in a process of its own, so that it can be killed: plans all transient failures and replays them.
 
-python -m tests.replayer DATABASE BROKER JOURNAL ORDER RATE [RUN]     ORDER: oldest | newest
+python -m tests.replayer DATABASE BROKER JOURNAL ORDER RATE [RUN [MEETING]]     ORDER: oldest | newest
 
-With RUN it resumes that run.
+With RUN it resumes that run; with MEETING, a folder, it waits there for a second operator before it sends.
 """
 
 import sys
 
 import dlqanalysis as dlq
 from dlqanalysis.sources.celery.hand import CeleryHand
+from tests.meeting import meet
 
 
 def main(
-    database: str, broker: str, journal_url: str, order: str, rate: str, run_id: str = ""
-) -> None:
+    database: str, broker: str, journal_url: str, order: str, rate: str,
+    run_id: str = "", meeting: str = "",
+) -> None:  # fmt: skip
     failures = dlq.load(dlq.connect(database), since=None, limit=100_000)
     if order == "newest":
         failures = failures.iloc[::-1]
@@ -24,6 +26,7 @@ def main(
             run = dlq.resume(run_id, confirm=journal.run(run_id)["plan_id"], **common)
         else:
             made = dlq.plan(failures, journal, reason="campaign", ungraded=None)
+            meet(meeting)
             run = dlq.replay(made, confirm=made.id, **common)
     sys.stdout.write(f"{run.summary.to_json(orient='records')}\n")
 

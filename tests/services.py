@@ -134,7 +134,7 @@ class Shop(NamedTuple):
         with psycopg.connect(self.database) as connection:
             return connection.execute(statement).fetchall()
 
-    def wait_for(self, statement: str, value: Any, seconds: float = 30) -> None:
+    def wait_for(self, statement: str, value: Any, seconds: float = 120) -> None:
         """Wait until a statement answers with this value."""
         patient_until = time.monotonic() + seconds
         while (now := self.rows(statement)[0][0]) != value:

@@ -130,6 +130,20 @@ def test_every_end_adds_up_and_nothing_is_done_twice(journals, answers, size, st
     assert not (states == State.NOT_REACHED).any() and journal.verify() == []
 
 
+def test_what_could_not_be_tried_stops_the_run_and_goes_with_the_next(journals):
+    journal, hand = journals(), Ledger(["sent", "not_reached", "sent"])
+    chosen = made(journal, frame(*[failure(n) for n in range(5)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "BATCH", 3)
+        run = dlq.replay(chosen, to=hand, journal=journal, confirm=chosen.id, stages=(None,),
+                         profile=Profile(), **FAST)  # fmt: skip
+    assert "1 items could not be sent now; dlq.resume" in run.stopped and len(hand.done) == 2
+    assert run.summary.iloc[0]["not_reached"] == 3 and adds_up(run)
+    run = dlq.resume(run.run_id, to=hand, journal=journal, confirm=chosen.id,
+                     progress=FAST["progress"], profile=Profile())  # fmt: skip
+    assert run.finished and len(hand.done) == 5 == len(set(hand.done))
+
+
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     first=st.lists(st.sampled_from(ANSWERS[:5]), max_size=10),

@@ -95,7 +95,7 @@ def test_too_many_requests_waits_as_told_and_has_an_end():
         assert receipt.state == State.SENT and clock.slept == [7.0, 3.0]
         server.replays.append("429:3600")
         (receipt,) = hand(server, clock).send("archive", [chosen["1"]], "r")
-        assert receipt.state == State.REFUSED and "come back in 3600 s" in receipt.detail
+        assert receipt.state == State.NOT_REACHED and "come back in 3600 s" in receipt.detail
         assert server.tasks["1"]["status"] == "failed"
 
 

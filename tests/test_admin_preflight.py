@@ -174,5 +174,5 @@ def test_everything_ends_in_one_sentence(recwarn):
                     ask()
                 except DLQError as error:
                     assert "\n" not in str(error)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 30
     assert when(True) is None and when(1e300) is None

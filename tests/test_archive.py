@@ -10,6 +10,7 @@ import pytest
 
 import dlqanalysis as dlq
 from dlqanalysis import archive
+from dlqanalysis.archive.pages import texts_at_most
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
 
@@ -101,7 +102,7 @@ def test_files_that_are_no_snapshots(failures, tmp_path):
         newer.replace_schema_metadata({b"dlqanalysis": json.dumps(facts).encode()}), other
     )
     with pytest.raises(
-        SchemaError, match=r"has layout 99, this dlqanalysis knows 1. Install a newer one"
+        SchemaError, match=r"has layout 99, this dlqanalysis knows 2. Install a newer one"
     ):
         archive.read(other)
 
@@ -111,10 +112,9 @@ def test_a_snapshot_is_whole_or_not_there(failures, tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def full(*args, **kwargs):
-        args[1].write(b"PAR1 half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(SettingsError, match=r"cannot be written: No space left on device"):
         archive.snapshot(failures.head(2), path)
     assert path.read_bytes() == before
@@ -130,8 +130,72 @@ def test_what_cannot_be_kept(failures, tmp_path):
         archive.snapshot(failures.assign(odd=[object()] * 10), tmp_path / "a.parquet")
 
 
+def test_raw_rows_are_kept_whatever_their_columns_hold(tmp_path):
+    rows = pd.DataFrame(
+        {"id": ["a", "b"], "nothing": [None, None], "raw": [b"\xff", None], "list": [[1], []]}
+    )
+    path = tmp_path / "raw.parquet"
+    archive.keep(rows, path)
+    table, _ = archive.verified(path)
+    assert table.to_pydict() == {
+        "id": ["a", "b"], "nothing": [None, None], "raw": [b"\xff", None], "list": [[1], []],
+    }  # fmt: skip
+
+
 def test_of_a_source_everything_is_kept(failures, tmp_path):
     export = archive.snapshot(failures[list(empty().columns)], tmp_path / "a.parquet")
     again = archive.read(archive.snapshot(dlq.connect(export), tmp_path / "b.parquet"))
     pd.testing.assert_frame_equal(again, failures[list(empty().columns)])
     assert again.attrs["tracebacks"] == "all"
+
+
+def test_a_changed_byte_and_changed_facts_are_found(failures, tmp_path):
+    path = archive.snapshot(failures, tmp_path / "a.parquet")
+    whole = path.read_bytes()
+    chunk = pq.read_metadata(path).row_group(0).column(failures.columns.get_loc("args"))
+    place = chunk.data_page_offset + chunk.total_compressed_size // 2
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(SchemaError, match=r"was changed after it was written|is no whole Parquet"):
+        archive.read(path)
+    table, facts = pq.read_table(path := archive.snapshot(failures, path)), archive.facts_of(path)
+    seal = pq.read_metadata(path).metadata[b"dlqanalysis.seal"]
+    for attrs, names in (({"notes": ["b"]}, table.column_names), (facts["attrs"], ["x", *table.column_names[1:]])):  # fmt: skip
+        said = {b"dlqanalysis": json.dumps(facts | {"attrs": attrs}).encode(), b"dlqanalysis.seal": seal}  # fmt: skip
+        pq.write_table(table.rename_columns(names).replace_schema_metadata(said), path)
+        with pytest.raises(SchemaError, match=r"was changed after it was written"):
+            archive.read(path)
+
+
+def test_a_snapshot_of_the_first_layout_is_still_read(failures, tmp_path):
+    table = pa.Table.from_pandas(failures, preserve_index=False)
+    facts = {"version": 1, "sha256": archive.content_sha256(table), "attrs": {"notes": ["a"]}}
+    kept = {b"dlqanalysis": json.dumps(facts).encode()}
+    pq.write_table(table.replace_schema_metadata(kept), tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(archive.read(tmp_path / "a.parquet"), failures)
+
+
+def test_pages_say_how_much_a_file_holds(failures, tmp_path):
+    words = pa.array(["abc", "defgh"] * 500 + [None]).dictionary_encode()
+    apart = pa.array([f"{n:04}" for n in range(1001)])
+    table = pa.table({"words": words, "apart": apart, "number": pa.array(range(1001))})
+    for version in ("1.0", "2.0"):
+        pq.write_table(table, tmp_path / "a.parquet", use_dictionary=["words"], data_page_version=version)  # fmt: skip
+        most = texts_at_most(tmp_path / "a.parquet", pq.read_metadata(tmp_path / "a.parquet"))
+        true = sum(len(word or "") for word in words.to_pylist()) + 4 * 1001
+        assert true <= most < 10 * true
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False, column_encoding={"apart": "DELTA_BYTE_ARRAY"})  # fmt: skip
+    assert texts_at_most(tmp_path / "a.parquet", pq.read_metadata(tmp_path / "a.parquet")) > true
+
+
+def test_a_page_header_that_lies_is_unknown_and_never_read_for_ever(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"words": ["abc", "defgh"] * 50}), path, use_dictionary=True)
+    meta, whole = pq.read_metadata(path), path.read_bytes()
+    told = texts_at_most(path, meta)
+    seen = set()
+    # the header of the first page, the dictionary's: one byte of it would lead back to itself
+    for at in range(4, 24):
+        for byte in range(256):
+            path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+            seen.add(texts_at_most(path, meta))
+    assert None in seen and told in seen

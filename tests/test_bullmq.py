@@ -6,14 +6,16 @@ from collections import Counter
 import pytest
 
 import dlqanalysis as dlq
+from dlqanalysis.errors import DLQError
 from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Item, State
 from dlqanalysis.sources import connect, connect_hand
-from tests.bull import bull, bull6, content, peer, wait_for
+from dlqanalysis.sources.bullmq import raw
+from tests.bull import bull, bull6, content, peer
+from tests.hand_suite import NEEDED, Ground, check_hand, with_secret
+from tests.waiting import until
 
 __all__ = ["bull", "bull6", "peer"]  # fixtures
-
-QUICK = {"rate": None, "wait": "20s", "poll": 0.05, "progress": lambda line: None}
 
 
 def loaded(bull, **selection):
@@ -53,6 +55,50 @@ def set_queue(hand, action, run_id, **what):
     return receipt
 
 
+class BullGround(Ground):
+    """A queue of BullMQ as the suite of hands sees it."""
+
+    nowhere = "bullmq+redis://u:s3cret@127.0.0.1:1/0"
+    keeps = frozenset({"quarantine"})  # what is archived is in the run's snapshot
+
+    def __init__(self, bull):
+        self.bull = bull
+        url, self.secret = with_secret(bull.url.removeprefix("bullmq+"), "default")
+        self.url = f"bullmq+{url}"
+        bull.fail(*({"data": {"order": n}} for n in range(NEEDED)))
+
+    def dead(self):
+        failed = self.bull.redis.zrange(self.bull.key("failed"), 0, -1, withscores=True)
+        jobs = self.bull.hashes(*(one.decode() for one, _ in failed))
+        return {
+            f"default:{one.decode()}": (score, job)
+            for (one, score), job in zip(failed, jobs, strict=True)
+        }
+
+    def went(self):
+        return Counter(
+            f"default:{one.decode()}"
+            for one in self.bull.redis.lrange(self.bull.key("wait"), 0, -1)
+        )
+
+    def job(self, task_id):
+        return self.bull.key(task_id.removeprefix("default:"))
+
+    def change(self, task_id):
+        self.bull.redis.hset(self.job(task_id), "data", '{"order": -1}')
+
+    def remove(self, task_id):
+        self.bull.redis.zrem(self.bull.key("failed"), task_id.removeprefix("default:"))
+        self.bull.redis.delete(self.job(task_id))
+
+    def kept(self, row, dead):
+        return raw.decode(row["raw"]) == dead[1]
+
+
+def test_the_suite_of_hands(bull6, tmp_path):
+    check_hand(BullGround(bull6), tmp_path)
+
+
 def test_a_failed_job_goes_back_and_runs_once(bull):
     [first, *_] = ids = bull.fail(*({"data": {"n": n}} for n in range(3)))
     failures = loaded(bull)
@@ -66,7 +112,7 @@ def test_a_failed_job_goes_back_and_runs_once(bull):
         del before[gone]
     assert after == before
     bull.work()
-    wait_for(lambda: not bull.redis.exists(bull.key(first)))
+    until(lambda: bull.runs() and not bull.redis.exists(bull.key(first)))
     time.sleep(0.2)
     assert bull.runs() == {first: 1}
     assert bull.peer.ran[0]["made"] == 1  # one run, as the library's own retry gives
@@ -78,7 +124,7 @@ def test_priorities_go_back_in_their_order(bull):
     assert {r.detail for r in sent(bull).values()} == {"to prioritized", "to wait"}
     assert bull.redis.zcard(bull.key("prioritized")) == 3
     bull.work(concurrency=1)
-    wait_for(lambda: len(bull.peer.ran) == 4)
+    until(lambda: len(bull.peer.ran) == 4)
     # BullMQ takes jobs without a priority first, then the lowest number
     assert [one["ran"] for one in bull.peer.ran] == [ids[3], ids[1], ids[2], ids[0]]
 
@@ -88,7 +134,7 @@ def test_lifo_goes_to_the_head_and_others_to_the_end(bull):
     waiting = bull.add({"data": {"waits": 1}})
     assert {r.state for r in sent(bull).values()} == {State.SENT}
     bull.work(concurrency=1)
-    wait_for(lambda: len(bull.peer.ran) == 3)
+    until(lambda: len(bull.peer.ran) == 3)
     assert [one["ran"] for one in bull.peer.ran] == [first, *waiting, plain]
 
 
@@ -102,7 +148,7 @@ def test_a_paused_queue_keeps_what_goes_back_until_it_is_resumed(bull):
     time.sleep(0.3)
     assert bull.peer.ran == []
     bull.ask("resume")
-    wait_for(lambda: len(bull.peer.ran) == 4)
+    until(lambda: len(bull.peer.ran) == 4)
     time.sleep(0.2)
     assert bull.runs() == Counter([*ids, *waiting])
 
@@ -112,7 +158,7 @@ def test_attempts_are_counted_anew_only_when_asked(bull6, options, left):
     [one] = bull6.fail({"opts": {"attempts": 3, "backoff": 10}})
     sent(bull6, options=options)
     bull6.work("fail")
-    wait_for(lambda: bull6.failed() == [one])
+    until(lambda: bull6.failed() == [one])
     assert bull6.runs() == {one: left}
 
 
@@ -124,10 +170,9 @@ def test_a_count_set_by_hand_does_not_make_a_job_immortal(bull):
     with connect_hand(bull.url) as hand:
         texts = [f.text for f in hand.preflight(items(failures))]
     assert any("attemptsMade that somebody set by hand" in text for text in texts)
-    sent(bull, failures)
+    assert {r.state for r in sent(bull, failures).values()} == {State.SENT}
     bull.work("fail")
-    wait_for(lambda: bull.failed() == [one])
-    assert bull.runs() == {one: 1}
+    until(lambda: bull.runs() == {one: 1} and bull.failed() == [one])
 
 
 ODD_IDS = (
@@ -146,7 +191,7 @@ def test_ids_of_any_characters_go_back_and_run_once(bull):
     assert failures["failure_id"].is_unique and failures["task_id"].is_unique
     assert {r.state for r in sent(bull, failures).values()} == {State.SENT}
     bull.work()
-    wait_for(lambda: len(bull.peer.ran) == len(ODD_IDS))
+    until(lambda: len(bull.peer.ran) == len(ODD_IDS))
     time.sleep(0.2)
     assert bull.runs() == Counter(ODD_IDS)
     assert bull.failed() == [] and not bull.peer.trouble
@@ -174,7 +219,7 @@ def test_bytes_in_are_bytes_out(bull):
     assert {r.state for r in sent(bull, failures.reset_index()).values()} == {State.SENT}
     assert [hash_[b"data"] for hash_ in bull.hashes(*ids)] == list(PAYLOADS)
     bull.work()
-    wait_for(lambda: len(bull.peer.ran) == len(ids))
+    until(lambda: len(bull.peer.ran) == len(ids))
 
 
 def test_what_would_hang_a_worker_stays_and_says_why(bull):
@@ -219,7 +264,7 @@ def test_a_job_that_failed_again_since_it_was_read_is_skipped(bull):
     old = loaded(bull)
     sent(bull, old, run_id="run-of-a-colleague")
     bull.work("fail")
-    wait_for(lambda: set(bull.failed()) == {first, second})
+    until(lambda: set(bull.failed()) == {first, second})
     bull.rest()
     found = sent(bull, old, run_id="run-2")
     assert {r.state for r in found.values()} == {State.SKIPPED}
@@ -269,7 +314,7 @@ def test_children_go_before_their_parent(bull):
     made = bull.flow(flow("parents", failParentOnFailure=True))
     bull.work("fail")
     bull.work("fail", "parents")
-    wait_for(lambda: bull.failed("parents") == [made["parent"]])
+    until(lambda: bull.failed("parents") == [made["parent"]])
     bull.rest()
     bull.peer.ran.clear()
     failures = loaded(bull)
@@ -287,19 +332,19 @@ def test_children_go_before_their_parent(bull):
     assert receipt.state == State.REFUSED
     bull.work()
     bull.work("ok", "parents")
-    wait_for(lambda: len(bull.peer.ran) == 1)
-    wait_for(lambda: not bull.redis.scard(bull.key(f"{made['parent']}:dependencies", "parents")))
+    until(lambda: len(bull.peer.ran) == 1)
+    until(lambda: not bull.redis.scard(bull.key(f"{made['parent']}:dependencies", "parents")))
     [receipt] = sent(bull, parent, run_id="run-4").values()
     assert receipt.state == State.SENT
-    wait_for(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
+    until(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
     wanted = Counter([*made["children"], made["parent"]])
-    wait_for(lambda: bull.runs() == wanted)  # the peer tells of a run a moment after it
+    until(lambda: bull.runs() == wanted)  # the peer tells of a run a moment after it
 
 
 def test_a_parent_that_waits_goes_on_when_its_child_is_replayed(bull):
     made = bull.flow(flow("parents"))
     bull.work("fail")
-    wait_for(lambda: bull.failed() == made["children"])
+    until(lambda: bull.failed() == made["children"])
     bull.rest()
     bull.peer.ran.clear()
     for action in ("purge", "archive", "quarantine"):
@@ -308,18 +353,40 @@ def test_a_parent_that_waits_goes_on_when_its_child_is_replayed(bull):
     sent(bull)
     bull.work()
     bull.work("ok", "parents")
-    wait_for(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
+    until(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
     wanted = Counter([*made["children"], made["parent"]])
-    wait_for(lambda: bull.runs() == wanted)  # the peer tells of a run a moment after it
+    until(lambda: bull.runs() == wanted)  # the peer tells of a run a moment after it
 
 
 def test_a_parent_that_went_on_without_its_child_is_left_alone(bull):
     made = bull.flow(flow("parents", ignoreDependencyOnFailure=True))
     bull.work("fail")
     bull.work("ok", "parents")
-    wait_for(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
+    until(lambda: bull.redis.zscore(bull.key("completed", "parents"), made["parent"]))
     bull.rest()
     sent(bull)
     assert not bull.redis.exists(bull.key(f"{made['parent']}:dependencies", "parents"))
     bull.work()
-    wait_for(lambda: bull.failed() == [] and not bull.redis.llen(bull.key("active")))
+    until(lambda: bull.failed() == [] and not bull.redis.llen(bull.key("active")))
+
+
+def test_evidence_of_an_incident_is_kept_with_its_hashes(bull, tmp_path):
+    """Job data as the bytes they are, and the worker's log: files that outlive the queue, refused once changed."""
+    bull.fail({"name": "pdf", "data": {"n": 1}}, {"name": "pdf", "data": {"n": 2}})
+    log = tmp_path / "celery.log"
+    log.write_text(
+        "[2026-11-20 10:00:00,000: ERROR/ForkPoolWorker-1] Task shop.pdf[8f0a4f7e-6f0e-4c55-8b70-3a1e35b7c0de]"
+        " raised unexpected: MemoryError('no room')\n"
+    )
+    jobs = dlq.snapshot(connect(bull.url), tmp_path / "jobs.parquet")
+    lines = dlq.snapshot(connect(f"log+file://{log}?tz=UTC"), tmp_path / "lines.parquet")
+    for key in bull.redis.scan_iter(f"{bull.prefix}:*"):
+        bull.redis.delete(key)
+    log.unlink()
+    kept = dlq.load(str(jobs), since=None, columns=["raw", "traceback"])
+    assert kept["raw"].notna().all() and b"pdf" in bytes(kept["raw"].iloc[0])
+    assert list(dlq.load(str(lines), since=None)["exception_type"]) == ["MemoryError"]
+    whole = jobs.read_bytes()
+    jobs.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    with pytest.raises(DLQError):
+        dlq.load(str(jobs), since=None)

@@ -9,8 +9,9 @@ from dlqanalysis.errors import RunError
 from dlqanalysis.model import Outcome, State
 from dlqanalysis.sources import connect_hand
 from dlqanalysis.sources.bullmq import raw
-from tests.bull import bull, bull6, content, peer, wait_for
+from tests.bull import bull, bull6, content, peer
 from tests.test_bullmq import items, loaded, sent
+from tests.waiting import until
 
 __all__ = ["bull", "bull6", "peer"]  # fixtures
 
@@ -33,6 +34,9 @@ def test_quarantine_takes_a_job_away_and_brings_it_back_whole(bull):
         assert (theirs.state, theirs.detail.partition(" at ")[0]) == (
             State.SKIPPED, "run run-1 did something else with it (quarantine",
         )  # fmt: skip
+        [still] = hand.settle(items(mine, undoes="run-1"), "run-2")
+        assert still.state == State.NOT_REACHED
+        assert still.detail == "the ledger has what run run-1 did, and nobody took it back"
         [back] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
         [again] = hand.send("restore", items(mine, undoes="run-1"), "run-3")
         [same] = hand.send("restore", items(mine, undoes="run-1"), "run-2")
@@ -45,7 +49,7 @@ def test_quarantine_takes_a_job_away_and_brings_it_back_whole(bull):
     assert loaded(bull)["failure_id"].tolist() == failures["failure_id"].tolist()
     assert {r.state for r in sent(bull, run_id="run-4").values()} == {State.SENT}
     bull.work()
-    wait_for(lambda: bull.runs() == Counter([one, two]))
+    until(lambda: bull.runs() == Counter([one, two]))
 
 
 @pytest.mark.parametrize("action", ["archive", "purge"])

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 
 import dlqanalysis as dlq
-from dlqanalysis.errors import ConnectError, RunError
+from dlqanalysis.errors import ConnectError, DLQError, RunError
 from dlqanalysis.model import Outcome, State
 from dlqanalysis.sources import connect, connect_hand
-from dlqanalysis.sources.bullmq import raw
-from tests.bull import bull, bull5, bull6, peer, wait_for
-from tests.test_bullmq import QUICK, items, loaded, queue_item, sent, set_queue
+from dlqanalysis.sources.bullmq import raw, scripts
+from tests.bull import bull, bull5, bull6, peer
+from tests.test_bullmq import items, loaded, queue_item, sent, set_queue
+from tests.waiting import QUICK, until
 
 __all__ = ["bull", "bull5", "bull6", "peer"]  # fixtures
 
@@ -45,7 +46,7 @@ def test_a_selection_out_of_many_while_producers_and_workers_run(bull, journal):
     with connect_hand(bull.url) as hand:
         run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     noise = produced()
-    wait_for(lambda: len(bull.peer.ran) >= 70 + noise)
+    until(lambda: len(bull.peer.ran) >= 70 + noise)
     time.sleep(0.1)
     assert run.finished and run.summary.iloc[0][["sent", "succeeded"]].tolist() == [70, 70]
     ran = bull.runs()
@@ -75,7 +76,7 @@ class Operators:
         return self.said[pid].read_text() if self.said[pid].exists() else ""
 
     def summary(self, pid):
-        wait_for(lambda: self.ended(pid), 60)
+        until(lambda: self.ended(pid), seconds=120)
         return json.loads(self.ended(pid))[0]
 
 
@@ -84,7 +85,7 @@ def operators(tmp_path):
     running = Operators(tmp_path)
     yield running
     running.process.stdin.close()
-    running.process.wait(10)
+    running.process.wait(60)
     running.process.stdout.close()
 
 
@@ -94,13 +95,13 @@ def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal, o
     args = (bull5.url, journal.place, "oldest")
     for least in (5, 20):
         pid = operators.start(*args, "20/s")
-        wait_for(lambda least=least, pid=pid: len(bull5.peer.ran) >= least or operators.ended(pid))
+        until(lambda least=least, pid=pid: len(bull5.peer.ran) >= least or operators.ended(pid))
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+        until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
         assert not operators.ended(pid)
     assert len(bull5.peer.ran) < 60
     summary = operators.summary(operators.start(*args, "500/s"))
-    wait_for(lambda: len(bull5.peer.ran) >= 60)
+    until(lambda: len(bull5.peer.ran) >= 60)
     time.sleep(0.1)
     assert bull5.runs() == bull5.recorded() == Counter(wanted)
     assert summary["sent"] == summary["planned"] == 60 and summary["uncertain"] == 0
@@ -110,12 +111,13 @@ def test_killed_in_the_middle_and_resumed_everything_runs_once(bull5, journal, o
 def test_two_operators_in_opposite_order_with_a_journal_each(bull6, tmp_path, operators):
     wanted, others = mixed(bull6, 60, 10)
     bull6.work()
+    meeting = str(tmp_path / "meeting")
     two = [
-        operators.start(bull6.url, f"sqlite:///{tmp_path / order}.sqlite", order, "60/s")
+        operators.start(bull6.url, f"sqlite:///{tmp_path / order}.sqlite", order, "60/s", meeting)
         for order in ("oldest", "newest")
     ]
     rows = [operators.summary(one) for one in two]
-    wait_for(lambda: len(bull6.peer.ran) >= 60)
+    until(lambda: len(bull6.peer.ran) >= 60)
     time.sleep(0.1)
     assert bull6.runs() == Counter(wanted)
     assert sum(row["sent"] for row in rows) == 60
@@ -156,9 +158,9 @@ def test_outcomes_tell_success_failure_and_waiting(bull):
     for one in by_id.values():
         sent(bull, one)
     bull.work("again")
-    wait_for(lambda: set(bull.failed()) == {bad, waits, gone})
-    wait_for(lambda: bull.redis.zscore(bull.key("completed"), kept))
-    wait_for(lambda: not bull.redis.exists(bull.key(good)))
+    until(lambda: set(bull.failed()) == {bad, waits, gone})
+    until(lambda: bull.redis.zscore(bull.key("completed"), kept))
+    until(lambda: not bull.redis.exists(bull.key(good)))
     bull.rest()
     bull.redis.delete(bull.key(gone))  # as removeOnFail does when five newer ones have come
     bull.redis.zrem(bull.key("failed"), gone)
@@ -232,7 +234,7 @@ def test_a_lost_answer_is_asked_for_again_and_does_nothing_twice(bull6):
     assert [r.state for r in found] == [State.SENT] * 3
     assert bull6.redis.llen(bull6.key("wait")) == 3
     bull6.work()
-    wait_for(lambda: len(bull6.peer.ran) == 3)
+    until(lambda: len(bull6.peer.ran) == 3)
     time.sleep(0.1)
     assert bull6.runs() == Counter(ids)
 
@@ -241,6 +243,7 @@ def test_answers_that_stay_lost_are_uncertain_and_the_ledger_settles_them(bull6)
     bull6.fail({}, {})
     failures = loaded(bull6)
     first = items(failures)[:1]
+    bull6.redis.script_load(scripts.many("replay"))  # else it is the question for it that is lost
     with proxy(bull6.url, losing=2) as (url, lost), connect_hand(url) as hand:
         [receipt] = hand.send("replay", first, "run-1")
     assert receipt.state == State.UNCERTAIN and lost == [1, 1]
@@ -266,7 +269,7 @@ def test_a_queue_rests_while_jobs_go_back(bull):
     assert not bull.redis.hexists(bull.key("meta"), "paused")
     assert not bull.redis.exists(bull.key("paused"))
     bull.work()
-    wait_for(lambda: len(bull.peer.ran) == 5)
+    until(lambda: len(bull.peer.ran) == 5)
     time.sleep(0.1)
     assert bull.runs() == Counter([*ids, *waiting])
 
@@ -288,7 +291,27 @@ def test_a_pause_that_cannot_be_ended_is_told(bull6):
         assert [r.state for r in hand.settle(items(failures), "run-1")] == [State.SENT] * 2
         assert set_queue(hand, "unpause", "run-2").state == State.SENT
     bull6.work()
-    wait_for(lambda: bull6.runs() == Counter(ids))
+    until(lambda: bull6.runs() == Counter(ids))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_pause_whose_answer_never_came_is_ended_or_told(bull6, ends):
+    bull6.fail({}, {})
+    failures = loaded(bull6)
+    swallows = None if ends else b"unpause"
+    bull6.redis.script_load(scripts.many("pause"))
+    with (
+        proxy(f"{bull6.url}&pause=yes", losing=2, swallows=swallows) as (url, lost),
+        connect_hand(url) as hand,
+        pytest.raises(DLQError) as caught,
+    ):
+        list(hand.send("replay", items(failures), "run-1"))
+    assert lost == [1, 1]
+    assert ("Queue default is STILL PAUSED" in str(caught.value)) is not ends
+    assert bull6.redis.hexists(bull6.key("meta"), "paused") is not ends
+    with connect_hand(bull6.url) as hand:
+        settled = list(hand.settle(items(failures), "run-1"))
+    assert [r.state for r in settled] == [State.NOT_REACHED] * 2
 
 
 def test_a_pause_of_somebody_else_stays_and_ours_is_told_when_it_stays(bull):
@@ -309,7 +332,7 @@ def test_a_pause_of_somebody_else_stays_and_ours_is_told_when_it_stays(bull):
         sent(bull, run_id="run-2")
     bull.ask("resume")  # by the library itself
     bull.work()
-    wait_for(lambda: len(bull.peer.ran) == 5)
+    until(lambda: len(bull.peer.ran) == 5)
     time.sleep(0.1)
     assert bull.runs() == Counter([*ids, *waiting, *more])
 
@@ -393,3 +416,13 @@ def test_a_hand_that_may_not_run_scripts_is_told_before(bull6, token):
     finally:
         admin.execute_command("ACL", "DELUSER", token)
     assert len(bull6.failed()) == 1
+
+
+def test_a_queue_that_nobody_works_on_is_said_before_anything_goes(bull6, journal):
+    bull6.fail({})
+    plan = dlq.plan(loaded(bull6, limit=10), journal, reason="x", ungraded=None)
+    said = []
+    with connect_hand(bull6.url) as hand:
+        options = {**QUICK, "wait": "1s", "progress": said.append}
+        run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **options)
+    assert said[0].startswith("mind: Nobody works on queue") and not run.finished

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -15,12 +14,13 @@ from hypothesis import strategies as st
 import dlqanalysis as dlq
 from dlqanalysis.demo import servers
 from dlqanalysis.errors import ConnectError, QueryError, SettingsError
-from dlqanalysis.sources import connect, connect_hand
+from dlqanalysis.sources import connect, connect_hand, connect_monitor
 from dlqanalysis.sources.bullmq import jobs, keys, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.pages import Pages
 from tests.bull import content
 from tests.source_suite import check_source
+from tests.waiting import until
 
 NOON = 1_795_310_162_839
 STACK = [
@@ -139,6 +139,10 @@ TYPES = [
     (["Error"], "", "Error"),
     (["Boom: it broke\n at x"], "Boom: it broke", None),
     (["a text of somebody"], "a text of somebody", None),
+    (["Shop.Quota: used up\n at x"], "used up", "Shop.Quota"),
+    (["Shop.Quota: used up\n at x"], "Shop.Quota: used up", None),
+    (["AxiosError [ERR:BAD]: no\n at x"], "no", "AxiosError"),
+    (["Traceback (most recent call last):\n  File \"w.py\", line 1\nrequests.HTTPError: x: y"], "x: y", "requests.HTTPError"),
     (["Traceback (most recent call last):\n  File \"w.py\", line 1\nValueError: bad\n"], "bad", "ValueError"),
     ([], "job stalled more than allowable limit", None),
 ]  # fmt: skip
@@ -210,6 +214,15 @@ def test_only_the_queues_of_the_url_are_read(den):
     failures = dlq.load(connect(f"{den.url}&queues=default,bulk"), since=None)
     assert sorted(failures["failure_id"]) == [f"bulk:1@{NOON}", f"default:1@{NOON}"]
     assert failures["task_id"].is_unique  # both are job 1
+
+
+def test_a_queue_that_is_not_there_is_no_empty_one(den, monkeypatch):
+    den.job("1")
+    failures = dlq.load(connect(f"{den.url}&queues=default,defualt"), since=None)
+    (note,) = failures.attrs["notes"]
+    assert len(failures) == 1 and "There is no queue defualt" in note and "?queues=" in note
+    watched = dlq.depths(connect_monitor(f"{den.url}&queues=defualt"))
+    assert [note] == [one for one in watched.attrs["notes"] if "defualt" in one]
 
 
 def test_a_job_that_failed_again_is_another_failure(den):
@@ -297,10 +310,7 @@ def test_a_cluster_is_refused(tmp_path):
                "--dir", str(tmp_path), "--save", "", "--cluster-port", str(servers.free_port())]  # fmt: skip
     with subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL) as server:
         try:
-            until = time.monotonic() + 10
-            while not servers.listens(port):
-                assert time.monotonic() < until
-                time.sleep(0.05)
+            until(lambda: servers.listens(port))
             with pytest.raises(ConnectError, match="is a cluster"):
                 dlq.load(connect(f"bullmq+redis://127.0.0.1:{port}/0"))
         finally:

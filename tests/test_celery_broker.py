@@ -48,12 +48,17 @@ def later(shop, seconds, **kwargs):
         ).id
 
 
-def until(look, seconds=20.0):
+def until(look, seconds=120.0):
     """What `look` gives once it gives something; a loaded machine may need a second question."""
     patient_until = time.monotonic() + seconds
     while (found := look()) is None:
         assert time.monotonic() < patient_until, "it did not come"
     return found
+
+
+def told(frame, column):
+    """The frame, once a worker has said something of it."""
+    return frame if frame[column].notna().any() else None
 
 
 def mine(frame, shop):
@@ -87,8 +92,8 @@ def test_depths_workers_and_what_runs(shop):
             return found if set(found["status"].astype("str")) == {"active", "scheduled"} else None
 
         running = until(lambda: held())
-        depths = mine(monitor.depths(), shop)
-        workers = monitor.workers()
+        depths = until(lambda: told(mine(monitor.depths(), shop), "consumers"))
+        workers = until(lambda: told(monitor.workers(), "worker"))
     check(monitor.running())
     assert set(running.index) == {waits, runs}
     assert abs(running.loc[waits, "failed_at"] - eta) < timedelta(seconds=10)
@@ -117,9 +122,9 @@ def test_depths_workers_and_what_runs(shop):
 
 def test_a_revoked_task_does_not_run_and_one_that_has_begun_does(shop):
     """The road of a revoke: dlq.running, dlq.plan, dlq.replay; the other task shows that workers work."""
-    monitor, hand = opened(shop), open_hand(f"celery+{shop.broker}?timeout=1")
+    monitor, hand = opened(shop), open_hand(f"celery+{shop.broker}?timeout=3")
     assert hand.name == monitor.name
-    revoked, spared = later(shop, 10), later(shop, 10, payment_id="p2")
+    revoked, spared = later(shop, 20), later(shop, 20, payment_id="p2")
     with busy(shop):
         begun = shop.send("api.tasks.generate_memo", property_id=7, template_id=1)
 

@@ -2,6 +2,8 @@
 
 import base64
 import json
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -9,19 +11,22 @@ import pika
 import psycopg
 import pytest
 import redis
+import sqlalchemy as sa
 
+import dlqanalysis as dlq
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.frame import content_hash
 from dlqanalysis.model import Item, Outcome, State
-from dlqanalysis.profile import Profile
 from dlqanalysis.sources._results import Results
+from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.celery.address import Address
-from dlqanalysis.sources.celery.broker import AlreadySent, RedisBroker
+from dlqanalysis.sources.celery.broker import AlreadySent, RedisBroker, Unreached
 from dlqanalysis.sources.celery.broker import connect as connect_broker
 from dlqanalysis.sources.celery.claims import Claims
 from dlqanalysis.sources.celery.hand import CeleryHand
 from dlqanalysis.sources.celery.message import NotReplayable, build, new_id
 from tests.consumer import Consumer
+from tests.hand_suite import NEEDED, Ground, check_hand, with_secret
 
 
 def add(
@@ -76,6 +81,52 @@ def claims(hand, shop_url):
 def own_hand(database, broker, **options):
     """A hand with a result backend or a profile of the test's own."""
     return CeleryHand(Claims(Address.parse(database)), connect_broker(broker), **options)
+
+
+class CeleryGround(Ground):
+    """A failed_tasks table and a broker as the suite of hands sees them."""
+
+    nowhere = "postgresql://u:s3cret@127.0.0.1:1/x"
+    without = frozenset({"quarantine", "purge", "undo"})
+
+    def __init__(self, database, broker, queue):
+        self.url, self.secret = with_secret(database, "postgres")
+        self.redis, self.queue = redis.Redis.from_url(broker), queue
+        self.ask(
+            "INSERT INTO failed_tasks (task_id, task_name, queue_name, args, kwargs, exception_type)"
+            " SELECT 't-' || n, 'shop.charge', %s, jsonb_build_array(n), jsonb_build_object('order', n),"
+            " 'ConnectionError' FROM generate_series(1, %s) n",
+            queue, NEEDED,
+        )  # fmt: skip
+
+    def ask(self, statement, *values):
+        with psycopg.connect(self.url, autocommit=True) as db:
+            asked = db.execute(statement, values)
+            return dict(asked.fetchall()) if asked.description else None
+
+    def dead(self):
+        return self.ask("SELECT task_id, to_jsonb(f) FROM failed_tasks f WHERE status = 'failed'")
+
+    def went(self):
+        sent = (json.loads(raw)["headers"] for raw in self.redis.lrange(self.queue, 0, -1))
+        return Counter(headers["dlqanalysis_replay_of"] for headers in sent)
+
+    def change(self, task_id):
+        self.ask("UPDATE failed_tasks SET kwargs = '{\"order\": 0}' WHERE task_id = %s", task_id)
+
+    def remove(self, task_id):
+        self.ask("DELETE FROM failed_tasks WHERE task_id = %s", task_id)
+
+    def kept(self, row, dead):
+        told = {name: json.loads(row[name]) for name in ("args", "kwargs")}
+        return row["task_id"] == dead["task_id"] and told.items() <= dead.items()
+
+
+def test_the_suite_of_hands(shop_url, redis_url, queue, monkeypatch, tmp_path):
+    monkeypatch.setenv("DLQ_CELERY_BROKER_URL", with_secret(redis_url, "default")[0])
+    ground = CeleryGround(shop_url, redis_url, queue)
+    check_hand(ground, tmp_path)
+    ground.redis.close()
 
 
 def test_a_row_is_sent_once_and_marked(hand, shop_url, redis_url, queue):
@@ -161,10 +212,10 @@ def test_what_would_kill_a_worker_is_refused_and_given_back(
     assert claims.state([item.failure_id]) == {}
 
 
-def test_a_route_of_the_profile_goes_before_the_rows_queue(shop_url, redis_url, queue):
+def test_the_queue_of_the_plan_goes_before_the_rows_queue(shop_url, redis_url, queue):
     item = add(shop_url, "default", task_name="api.tasks.generate_memo")
-    with own_hand(shop_url, redis_url, profile=Profile(routes={"generate_memo": queue})) as hand:
-        [receipt] = hand.send("replay", [item], "run-1")
+    with own_hand(shop_url, redis_url) as hand:
+        [receipt] = hand.send("replay", [replace(item, target=queue)], "run-1")
         assert receipt.state == State.SENT
     client = redis.Redis.from_url(redis_url)
     assert client.llen(queue) == 1
@@ -176,6 +227,16 @@ def test_a_queue_that_no_worker_declared_blocks(hand, shop_url, queue):
     assert not any(finding.blocks for finding in hand.preflight([known]))
     [blocking] = [finding for finding in hand.preflight([known, unknown]) if finding.blocks]
     assert "No worker ever declared queue 'nobody-listens-here'" in blocking.text
+
+
+def test_a_broker_that_does_not_tell_its_queues_is_a_sentence(hand, shop_url, redis_url, queue):
+    """A run then waits for it, as for one that is away."""
+    item = add(shop_url, queue)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(f"_kombu.binding.{queue}")
+        client.set(f"_kombu.binding.{queue}", "no set")
+        with pytest.raises(ConnectError, match="does not tell its queues"):
+            hand.preflight([item])
 
 
 def test_a_key_of_another_type_is_refused(hand, shop_url, redis_url, queue):
@@ -234,6 +295,29 @@ def test_a_send_that_is_cut_off_gives_untried_claims_back(hand, claims, shop_url
     assert next(sending).state == State.SENT
     sending.close()
     assert set(claims.state([i.failure_id for i in items])) == {items[0].failure_id}
+
+
+def test_a_broker_that_went_away_leaves_the_rest_for_a_resume(
+    hand, claims, shop_url, queue, monkeypatch
+):
+    items = [add(shop_url, queue) for _ in range(4)]
+    publish, asked = hand._broker.publish, []
+
+    def once(message, run_id):
+        asked.append(message)
+        if len(asked) > 1:
+            raise Unreached("the broker is not reachable")
+        publish(message, run_id)
+
+    monkeypatch.setattr(hand._broker, "publish", once)
+    receipts = list(hand.send("replay", items, "run-1"))
+    assert [r.failure_id for r in receipts] == [item.failure_id for item in items]
+    assert [r.state for r in receipts] == [State.SENT] + [State.NOT_REACHED] * 3
+    assert len(asked) == 2 and set(claims.state([i.failure_id for i in items])) == {
+        items[0].failure_id
+    }
+    monkeypatch.undo()
+    assert {r.state for r in hand.send("replay", items[1:], "run-2")} == {State.SENT}
 
 
 def test_outcomes_come_from_executions_failures_and_results(
@@ -366,6 +450,35 @@ def test_rabbitmq_confirms_refuses_and_reports(shop_url, amqp_url, queue_name):
     connection.close()
 
 
+def test_what_rabbitmq_cannot_carry_is_refused_and_what_it_can_is_not(
+    shop_url, amqp_url, queue_name
+):
+    name = queue_name("memos")
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute("ALTER TABLE failed_tasks ADD IF NOT EXISTS headers jsonb")
+        good, bad = add(shop_url, name), add(shop_url, name)
+        for item, headers in ((good, {"timelimit": [1.5, None]}), (bad, {"group_index": 2**70})):
+            db.execute(
+                "UPDATE failed_tasks SET headers = %s, priority = 300 WHERE id = %s",
+                (json.dumps(headers), item.failure_id),
+            )
+    connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+    channel = connection.channel()
+    channel.queue_declare(name)
+    with own_hand(shop_url, amqp_url) as hand:
+        assert "guest" not in repr(hand._broker) and "://" not in repr(hand._broker)
+        receipts = {r.failure_id: r for r in hand.send("replay", [bad, good], "run-1")}
+    assert receipts[bad.failure_id].state == State.REFUSED
+    assert "what no message can carry" in receipts[bad.failure_id].detail
+    assert receipts[good.failure_id].state == State.SENT
+    _, properties, _ = channel.basic_get(name, auto_ack=True)
+    assert properties.priority == 255 and properties.headers["ignore_result"] is False
+    assert properties.headers["timelimit"] == [1, None]  # 1.5: pika rounds down what it reads
+    assert channel.basic_get(name)[0] is None
+    channel.queue_delete(name)
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "url", ["redis://:s3cret@127.0.0.1:1/0", "amqp://user:s3cret@127.0.0.1:1//", "sqs://k:s3cret@x"]
 )
@@ -376,9 +489,47 @@ def test_a_broker_that_cannot_be_reached_says_so_without_the_password(url):
     assert "broker" in str(caught.value).lower()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret/more@127.0.0.1/0",
+        "redis://:s3cret#more@127.0.0.1/0",
+        "amqp://user:s3cret/more@127.0.0.1//",
+        "amqp://user:more?s3cret@127.0.0.1//",
+        "amqp://user:s3cret@127.0.0.1:99999//",
+        "redis://:s3cret@127.0.0.1/none",
+        "redis://:s3cret@127.0.0.1/0?unheard_of=1",
+        "redis://:s3cret@127.0.0.1/0?socket_timeout=long",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_a_sentence_without_the_password(url, monkeypatch):
+    monkeypatch.setenv("DLQ_SHOP_RESULTS_URL", url)
+    tries = [lambda: connect_broker(url), lambda: dlq.connect(f"results+{url}")]
+    if url.startswith("redis"):
+        tries.append(lambda: connect_results("shop"))
+    else:
+        tries[1:] = [lambda: dlq.connect(f"results+{url.replace('amqp', 'postgresql')}")]
+    for one in tries:
+        with pytest.raises(SettingsError) as caught:
+            one()
+        assert "s3cret" not in str(caught.value) and "more" not in str(caught.value)
+
+
 def test_no_broker_no_hand(shop_url):
     with pytest.raises(SettingsError, match="DLQ_CELERY_BROKER_URL"):
         CeleryHand.connect(shop_url)
+
+
+def test_a_hand_by_name_takes_its_own_url_else_the_readers(shop_url, redis_url, monkeypatch):
+    monkeypatch.setenv("DLQ_SHOP_URL", shop_url)
+    monkeypatch.setenv("DLQ_SHOP_BROKER_URL", redis_url)
+    with dlq.connect_hand("shop") as hand:
+        assert hand.name == dlq.connect("shop").name
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute("CREATE TABLE other_tasks (LIKE failed_tasks INCLUDING ALL)")
+    monkeypatch.setenv("DLQ_SHOP_HAND_URL", shop_url + "&table=other_tasks")
+    with dlq.connect_hand("shop") as hand:
+        assert hand.name == "celery:other_tasks"
 
 
 def test_a_role_that_may_not_create_the_claims_is_told_what_to_run(shop_url, redis_url, token):
@@ -398,6 +549,57 @@ def test_a_role_that_may_not_create_the_claims_is_told_what_to_run(shop_url, red
             db.execute(f"DROP ROLE {token}")
 
 
+def test_the_end_of_a_task_is_read_in_the_runbooks_words_and_in_celerys(claims, shop_url):
+    said = {
+        "a": "success", "b": "SUCCESS", "c": "failed", "d": "FAILURE", "e": "STARTED", "f": "retry",
+    }  # fmt: skip
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute("ALTER TABLE task_executions DROP CONSTRAINT task_executions_status_check")
+        for task_id, status in said.items():
+            db.execute(
+                "INSERT INTO task_executions (task_id, task_name, status) VALUES (%s, 'a', %s)",
+                (task_id, status),
+            )
+    assert claims.seen([*said, "never"]) == {
+        "a": "success", "b": "success", "c": "failed", "d": "failed", "e": "started", "f": "started",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "ours, state",
+    [
+        ("CREATE TABLE dlqanalysis_claims (a int)", "42P07"),
+        ("CREATE TYPE dlqanalysis_claims AS (a int)", "42710"),
+        ("INSERT INTO dlqanalysis_claims SELECT * FROM dlqanalysis_claims_twice", "23505"),
+    ],
+)
+def test_who_creates_the_claims_in_the_same_moment_as_a_colleague_goes_on(shop_url, ours, state):
+    """Between our look and our CREATE a colleague's is committed; the server then refuses ours in one of three ways."""
+
+    def colleague(_table, connection, **_):
+        with psycopg.connect(shop_url, autocommit=True) as db:
+            db.execute(
+                "CREATE TABLE dlqanalysis_claims (source_table text, failure_id text UNIQUE)"
+            )
+            db.execute("CREATE TABLE dlqanalysis_claims_twice (source_table text, failure_id text)")
+            db.execute("INSERT INTO dlqanalysis_claims_twice VALUES ('t', '1'), ('t', '1')")
+        try:
+            connection.exec_driver_sql(ours)
+        except sa.exc.DBAPIError as error:
+            refused.append(error.orig.sqlstate)
+            raise
+
+    refused = []
+    sa.event.listen(sa.Table, "before_create", colleague)
+    try:
+        opened = Claims(Address.parse(shop_url))
+    finally:
+        sa.event.remove(sa.Table, "before_create", colleague)
+    assert refused == [state]
+    with opened.transaction() as db:
+        assert sa.inspect(db).has_table("dlqanalysis_claims", schema=opened.table.schema)
+
+
 def test_what_cannot_become_a_message_is_named():
     good = {
         "sent_id": "i", "task_id": "t", "task_name": "a", "queue": "q", "args": "[]", "kwargs": "{}",
@@ -412,8 +614,19 @@ def test_what_cannot_become_a_message_is_named():
         ({"args": deep}, "args is no JSON"),
         ({"kwargs": "{'a': 1}"}, "kwargs is no JSON"),
         ({"queue": ""}, r"\[routes\]"),
+        ({"extra": {"headers": "no JSON"}}, "headers are no JSON"),
+        ({"extra": {"headers": "[1]"}}, "headers are a JSON list"),
+        ({"extra": {"headers": 3}}, "headers are a JSON int"),
+        *(
+            ({"extra": {"body": body, "content_type": "application/json"}}, "own body is none")
+            for body in (b"[[1], {}]", b"\xff", b"{}", "no JSON", b"[{}, [], {}]", deep)
+        ),
     ]:
         with pytest.raises(NotReplayable, match=why):
             build(**{**good, **change})
     whole = build(**{**good, "extra": {"body": b"[[1],{},{}]", "content_type": "application/json"}})
     assert whole.body == b"[[1],{},{}]"
+    text = build(**{**good, "extra": {"body": "[[1],{},{}]", "content_type": "application/json"}})
+    assert text.body == whole.body
+    urgent = [build(**{**good, "extra": {"priority": n}}).priority for n in (-1, 7, 300, None)]
+    assert urgent == [0, 7, 255, 0]

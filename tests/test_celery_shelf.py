@@ -100,7 +100,7 @@ def test_a_repair_takes_the_chain_of_a_kept_body_along():
     }  # fmt: skip
     kept = {"body": f"[[1], {{}}, {EMBED}]".encode(), "content_type": "application/json"}
     assert build(**given, extra=kept).body.decode() == f"[[2], {{}}, {EMBED}]"
-    with pytest.raises(NotReplayable, match="its chain is not known"):
+    with pytest.raises(NotReplayable, match="own body is none"):
         build(**given, extra={**kept, "body": b"[[1]"})
 
 
@@ -125,6 +125,20 @@ def test_an_archived_row_gets_the_status_back_that_it_had(hand, shop_url):
     again = list(hand.send("restore", back[:1], "run-3"))
     assert [r.detail for r in again] == ["its status is failed now"]
     assert {r.state for r in hand.send("archive", items[:1], "run-4")} == {State.SENT}  # once more
+
+
+def test_an_archive_that_crashed_before_it_began_is_not_reached(
+    hand, shop_url, redis_url, queue_name
+):
+    queue = queue_name("payments")
+    replayed, failed = add(shop_url, queue), add(shop_url, queue)
+    assert [r.state for r in hand.send("replay", [replayed], "run-1")] == [State.SENT]
+    items = [replace(item, action="archive") for item in (replayed, failed)]
+    assert [r.state for r in hand.settle(items, "run-2")] == [State.NOT_REACHED] * 2
+    assert [r.state for r in hand.send("archive", items, "run-2")] == [State.SENT] * 2
+    assert [r.state for r in hand.settle(items, "run-2")] == [State.SENT] * 2
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(queue, f"dlqanalysis:celery:{queue}:ledger")
 
 
 def test_only_what_this_run_archived_comes_back(hand, shop_url):

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
-from dlqanalysis import health, samples
-from dlqanalysis.checkup import all_findings, checkup, checkups
+import dlqanalysis as dlq
+from dlqanalysis import health
+from dlqanalysis.checkup import all_findings, checkup, checkups, samples
+from dlqanalysis.cli import app
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.profile import Profile, home
 from dlqanalysis.sources.prometheus.queries import SETS
@@ -184,3 +187,36 @@ def test_for_how_long_something_is_found():
     assert samples.unresolved(past("warning", "critical"), NOW) == 20
     assert samples.unresolved(past("warning", "ok", "critical"), NOW) == 10
     assert samples.unresolved(past("warning", "ok"), NOW) == 0
+
+
+def test_a_profile_that_nobody_looked_at_for_long_is_told(tmp_path):
+    path = tmp_path / "ours.toml"
+    path.write_text('name = "ours"\nreview_by = 2026-06-01\n[contacts]\nL1 = "Ann"\n')
+    export = tmp_path / "x.parquet"
+    dlq.from_records([]).to_parquet(export)
+    late, early = (
+        checkup(
+            str(export), Profile.load(path), datetime(2026, month, 2, tzinfo=UTC), remember=False
+        )
+        for month in (6, 5)
+    )
+    told = {one.name: one for one in late.findings}
+    assert "by 2026-06-01" in told["profile review"].text
+    assert "profile review" not in {one.name for one in early.findings}
+    path.write_text('review_by = "soon"\n')
+    with pytest.raises(SettingsError, match="date without quotes"):
+        Profile.load(path)
+
+
+def test_a_queue_that_is_not_there_could_not_be_checked(redis_url, key_prefix, monkeypatch):
+    """Every threshold of a misspelt queue is ok."""
+    client = redis.Redis.from_url(redis_url)
+    monkeypatch.setenv("DLQ_BULL_URL", f"bullmq+{redis_url}?prefix={key_prefix}&queues=walk,walkqq")
+    client.hset(f"{key_prefix}:walk:meta", "opts.maxLenEvents", "1")
+    look = checkup("bull", Profile())
+    client.delete(f"{key_prefix}:walk:meta")
+    client.close()
+    assert not look.checked
+    [told] = [one for one in look.findings if one.name == "not checked"]
+    assert told.severity == "critical" and told.text.startswith("There is no queue walkqq under")
+    assert CliRunner().invoke(app, ["check", "bull"]).exit_code == health.COULD_NOT_CHECK

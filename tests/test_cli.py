@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 from dlqanalysis import __version__, archive
 from dlqanalysis.cli import app, main
 from dlqanalysis.frame import from_records
+from tests.books import play
+from tests.lists import Lists, message
 
-COMMANDS = [[], ["demo"], ["lab"], ["report"], ["report", "weekly"], ["report", "daily"], ["report", "notebook"],
+COMMANDS = [[], ["demo"], ["lab"], ["init"], ["report"], ["report", "weekly"], ["report", "daily"], ["report", "notebook"],
             ["snapshot"], ["check"], ["notify"], ["rules"], ["journal"], ["journal", "runs"], ["doctor"], ["journal", "verify"]]  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def test_every_command_and_option_has_help():
     assert {function.__name__ for function in found} == {
         "demo",
         "lab",
+        "lay_out",
         "weekly",
         "daily",
         "notebook",
@@ -262,7 +265,18 @@ def test_check_notify_tells_once(dlq, export, monkeypatch, tmp_path):
         assert [message["title"].partition(": ")[2] for message in channel.got] == [
             "1 warning, 7 ok"
         ] * 2
-        assert "Severity: medium: warning" in channel.got[0]["message"]
+        assert "Severity: medium: findings that are warnings" in channel.got[0]["message"]
+
+
+def test_a_report_that_nobody_can_be_told_of_is_made_all_the_same(dlq, export, tmp_path):
+    """Its own exit code stays; the mistake is one sentence on stderr, which cron mails."""
+    asked = ("report", "daily", "--source", str(export), "--out", str(tmp_path), "--notify")
+    result = dlq(*asked)
+    assert result.returncode in (0, 1) and Path(result.stdout.splitlines()[0]).exists()
+    assert result.stderr.startswith(
+        "The report is written, and nobody was told. Profile 'default' names no channel"
+    )
+    assert result.stderr.count("\n") == 1
 
 
 def test_check_notify_without_a_channel_is_a_sentence(dlq, export):
@@ -290,6 +304,45 @@ def test_check_and_snapshot_of_a_database(dlq, shop_url, tmp_path):
     assert "hunter" not in str(pd.read_parquet(kept).to_dict())
 
 
+def test_what_a_notebook_wrote_besides_is_named_beside_its_page(dlq, export, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    asked = ("report", "notebook", "50_post_incident", "-p", f"source={export}", "-p", "changes=")
+    done = dlq(*asked, "-p", "out=incident.md", "--out", "pages")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["pages/50_post_incident.html", "incident.md"]
+    assert (tmp_path / "incident.md").read_text().startswith("# Incident")
+
+
+@pytest.mark.parametrize("armed", [False, True], ids=["confirm", "DLQ_ARM"])
+def test_a_notebook_that_sent_is_a_page_and_its_run_is_told(
+    dlq, redis_url, key_prefix, monkeypatch, tmp_path, armed
+):
+    """The undo below the replay refuses as it should, which is no failure of the run that was confirmed."""
+    lists = Lists(redis_url, key_prefix)
+    lists.fill(*(message(number) for number in range(6)))
+    monkeypatch.setenv("DLQ_HOOKS_URL", lists.url)
+    monkeypatch.setenv("DLQ_HOOKS_HAND_URL", lists.url)
+    chosen = {"source": "hooks", "hand": "hooks", "action": "quarantine", "reason": "INC-7"}
+    _, names = play("40_replay", without="raises-exception", **chosen)
+    asked = [part for pair in chosen.items() for part in ("-p", "=".join(pair))]
+    command = ("report", "notebook", "40_replay", *asked, "--out", str(tmp_path))
+    page, plan = tmp_path / "40_replay.html", names["plan"].id
+
+    def confirmed(ident):
+        return dlq(*command, DLQ_ARM=ident) if armed else dlq(*command, "-p", f"confirm={ident}")
+
+    wrong = confirmed("00000000")
+    assert (wrong.returncode, wrong.stdout) == (3, f"{page}\n")
+    assert "this plan is not confirmed" in wrong.stderr and "Nothing was sent" in page.read_text()
+    assert lists.redis.llen(lists.dlq) == 6
+    page.unlink()
+    done = confirmed(plan)
+    assert (done.returncode, done.stderr) == (0, "") and page.exists()
+    first, last = done.stdout.splitlines()
+    assert first == str(page) and last.endswith(": 6 planned = 6 sent.") and plan in last
+    lists.redis.close()
+
+
 def test_the_journal_is_shown_and_proven(dlq, tmp_path):
     from sqlalchemy import create_engine, text
 
@@ -306,7 +359,12 @@ def test_the_journal_is_shown_and_proven(dlq, tmp_path):
     shown = dlq("journal", "runs", DLQ_JOURNAL_URL=url)
     assert run in shown.stdout and "INC-9" in shown.stdout and "\x1b" not in shown.stdout
     good = dlq("journal", "verify", DLQ_JOURNAL_URL=url)
-    assert (good.returncode, good.stdout) == (0, "Every entry of 1 run is what was written.\n")
+    first, newest = good.stdout.splitlines()
+    assert (good.returncode, first) == (0, "Every entry of 1 run is what was written.")
+    known = newest.rpartition(" ")[2]
+    assert dlq("journal", "verify", "--known", known, DLQ_JOURNAL_URL=url).returncode == 0
+    gone = dlq("journal", "verify", "--known", known[::-1], DLQ_JOURNAL_URL=url)
+    assert gone.returncode == 2 and "entries are gone" in gone.stderr
     with create_engine(url).begin() as db:
         db.execute(text("UPDATE dlq_entries SET detail = '{}' WHERE event = 'started'"))
     bad = dlq("journal", "verify", DLQ_JOURNAL_URL=url)

@@ -18,9 +18,9 @@ from packaging.utils import canonicalize_name
 import dlqanalysis as dlq
 from dlqanalysis import __version__
 from dlqanalysis.profile import Profile
+from dlqanalysis.sources import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
-EXPORT = ROOT / "notebooks" / "data" / "demo_export.parquet"
 PAGES = sorted(
     [
         ROOT / "README.md",
@@ -53,9 +53,9 @@ def short(page: Path) -> str:
 
 
 @pytest.fixture
-def celery(monkeypatch):
+def celery(monkeypatch, fresh_export):
     """The name `celery` as the README uses it, standing for the demo's incident."""
-    monkeypatch.setenv("DLQ_CELERY_URL", str(EXPORT))
+    monkeypatch.setenv("DLQ_CELERY_URL", str(fresh_export))
     monkeypatch.chdir(ROOT)
 
 
@@ -64,15 +64,21 @@ def test_the_readme_is_short_and_begins_with_an_example():
     assert README.index("```sh") < README.index("##", README.index("## See it") + 5)
 
 
-@pytest.mark.parametrize("block", range(len(blocks(ROOT / "README.md", "python"))))
-def test_every_cell_of_the_readme_runs(block, celery):
-    """Each line is evaluated as a cell would, those before it included; each shows something."""
-    code = "\n".join(blocks(ROOT / "README.md", "python")[: block + 1])
+def test_what_the_readme_shows_is_what_the_kit_says():
+    export = ROOT / "notebooks" / "data" / "demo_export.parquet"
+    failures = dlq.load(export, since=None).pipe(dlq.classify).pipe(dlq.fingerprint)
+    [shown] = blocks(ROOT / "README.md", "text")
+    assert set(shown.splitlines()) <= set(dlq.story(failures))
+
+
+def test_every_cell_of_the_readme_runs(celery):
+    """Each line is evaluated as a cell would, one cell after the other in one kernel; each shows something."""
     names: dict = {}
-    for node in ast.parse(code).body:
+    cells = blocks(ROOT / "README.md", "python")
+    for node in ast.parse("\n".join(cells)).body:
         if isinstance(node, ast.Expr):
             shown = eval(compile(ast.Expression(node.value), "README.md", "eval"), names)  # noqa: S307
-            assert shown is not None and len(repr(shown)) > 10
+            assert shown is not None and len(repr(shown)) > 10, ast.unparse(node)
         else:
             exec(compile(ast.Module([node], []), "README.md", "exec"), names)
 
@@ -95,6 +101,8 @@ def test_every_dlq_command_of_the_readme_runs(command, celery, tmp_path, monkeyp
     assert done.stdout and not done.stderr
     for line in done.stdout.splitlines() if arguments[1] != "check" else []:
         assert Path(line).stat().st_size > 1000, line
+    if "weekly" in arguments:
+        assert done.returncode == 1, "the demo's incident is in the last seven days"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=short)
@@ -209,10 +217,22 @@ def test_variables_that_are_named_are_settings():
 
 
 def test_url_schemes_of_the_readme_are_connected():
-    from dlqanalysis.sources import SYSTEMS
-
     for scheme in re.findall(r"`([a-z+]+)://", README[README.index("## Connect your systems") :]):
         assert scheme in {*SYSTEMS, "redis", "amqp"}, scheme
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("module", sorted(set(SYSTEMS.values())))
+def test_every_system_has_its_row(module, page):
+    schemes = "|".join(re.escape(scheme) for scheme in SYSTEMS if SYSTEMS[scheme] == module)
+    assert re.search(rf"(?<![\w+])({schemes})://", (ROOT / page).read_text()), (
+        f"{page} has no URL of {module}"
+    )
+
+
+def test_every_notebook_has_its_row():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"| [{path.stem}](notebooks/{path.name}) |" in README, path.stem
 
 
 def test_generated_tables_are_fresh():

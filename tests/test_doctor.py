@@ -7,11 +7,13 @@ import sys
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import psycopg
 import pytest
 import redis
 from psycopg import sql
 
+import dlqanalysis as dlq
 from dlqanalysis import cli
 from dlqanalysis.classify import classify
 from dlqanalysis.doctor import examine
@@ -19,6 +21,7 @@ from dlqanalysis.errors import SettingsError
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import from_records
 from dlqanalysis.journal import Journal
+from dlqanalysis.loading import load
 from dlqanalysis.plan import plan
 
 
@@ -115,10 +118,45 @@ def test_a_postgres_user_that_may_write_and_one_that_may_not(shop_url, token, mo
             db.execute("reset role")
             db.execute(sql.SQL("grant update on {}.failed_tasks to {}").format(schema, role))
             assert "UPDATE on" in told(["shop"])["shop: rights"].text
+            db.execute(sql.SQL("revoke update on {}.failed_tasks from {}").format(schema, role))
+            assert told(["shop"])["shop: rights"].severity == "ok"
+            grant = sql.SQL("grant insert (status) on {}.failed_tasks to {}")
+            db.execute(grant.format(schema, role))
+            assert "INSERT on failed_tasks" in told(["shop"])["shop: rights"].text
         finally:
             db.execute("reset role")
             db.execute(sql.SQL("drop owned by {0}").format(role))
             db.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_a_table_that_is_not_there_or_not_understood_is_critical(shop_url, monkeypatch):
+    monkeypatch.setenv("DLQ_SHOP_URL", shop_url)
+    assert told(["shop"])["shop: place"].severity == "ok", told(["shop"])["shop: place"].text
+    monkeypatch.setenv("DLQ_SHOP_URL", f"{shop_url}&table=failed_task")
+    dlq.Journal(shop_url).runs()  # a team's journal in the same database is no table of failures
+    assert "look alike: failed_tasks" in told(["shop"])["shop: place"].text
+    monkeypatch.setenv("DLQ_SHOP_URL", f"{shop_url}&table=dead")
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute("create table dead (uid uuid, job text, died timestamptz, said text)")
+        found = told(["shop"])["shop: place"]
+        assert found.severity == "critical" and "?map=failure_id:COLUMN,task_name" in found.text
+        mapped = "&map=failure_id:uid,task_name:job,failed_at:died,exception_message:said"
+        monkeypatch.setenv("DLQ_SHOP_URL", f"{shop_url}&table=dead{mapped}")
+        found = told(["shop"])["shop: place"]
+        assert found.severity == "warning" and "no args: payloads are incomplete" in found.text
+
+
+def test_queues_that_are_not_there_are_a_warning(redis_url, key_prefix, monkeypatch):
+    monkeypatch.setenv("DLQ_MEMOS_URL", f"bullmq+{redis_url}?prefix={key_prefix}&queues=defualt")
+    assert "There is no queue defualt" in told(["memos"])["memos: place"].text
+    with redis.Redis.from_url(redis_url) as db:
+        db.hset(f"{key_prefix}:defualt:meta", "version", "bullmq:5.81.5")
+        found = told(["memos"])["memos: place"]
+        assert (found.severity, found.text) == ("ok", "defualt can be read")
+        monkeypatch.setenv("DLQ_HOOKS_URL", f"list+{redis_url}?keys={key_prefix}:dlq:*")
+        assert told(["hooks"])["hooks: place"].severity == "warning"
+        db.lpush(f"{key_prefix}:dlq:hooks", "{}")
+        assert told(["hooks"])["hooks: place"].severity == "ok"
 
 
 def as_user(url, user, password):
@@ -154,6 +192,36 @@ def test_a_broker_tells_rights_by_its_management_api(amqp_url, amqp_management_u
     assert "may write (write, configure)" in found["rabbit: rights"].text
 
 
+@pytest.mark.rabbitmq
+def test_a_broker_user_that_can_only_read_reads_and_is_said_to_be_one(
+    classic, amqp_url, amqp_management_url, token, monkeypatch
+):
+    classic.fill(3)
+    vhost = urlsplit(amqp_url).path.removeprefix("/")
+    with httpx.Client(base_url=amqp_management_url, trust_env=False) as admin:
+        admin.put(f"/api/users/{token}", json={"password": "x1y2z3", "tags": ""}).raise_for_status()
+        try:
+            rights = {"configure": "", "write": "", "read": ".*"}
+            admin.put(f"/api/permissions/{vhost}/{token}", json=rights).raise_for_status()
+            reader = f"{as_user(amqp_url, token, 'x1y2z3')}?queue={classic.dlq}"
+            monkeypatch.setenv("DLQ_RABBIT_URL", reader)
+            monkeypatch.setenv("DLQ_RABBIT_HAND_URL", f"{amqp_url}?queue={classic.dlq}")
+            monkeypatch.setenv("DLQ_RABBIT_MANAGEMENT_URL", amqp_management_url)
+            found = told(["rabbit"])
+            assert found["rabbit: rights"].severity == "ok", found["rabbit: rights"].text
+            assert found["rabbit: hand"].severity == "ok"
+            assert len(load("rabbit", since=None)) == 3 == classic.depth(classic.dlq)
+            mine = as_user(amqp_management_url, token, "x1y2z3")
+            monkeypatch.setenv("DLQ_RABBIT_MANAGEMENT_URL", mine)
+            assert "administrators only" in told(["rabbit"])["rabbit: rights"].text
+            rights["write"] = f"^{token}"
+            admin.put(f"/api/permissions/{vhost}/{token}", json=rights).raise_for_status()
+            monkeypatch.setenv("DLQ_RABBIT_MANAGEMENT_URL", amqp_management_url)
+            assert "may write (write)" in told(["rabbit"])["rabbit: rights"].text
+        finally:
+            admin.delete(f"/api/users/{token}").raise_for_status()
+
+
 @pytest.mark.parametrize(
     ("url", "severity"),
     [
@@ -179,6 +247,35 @@ def test_the_same_user_for_reader_and_hand_is_a_warning(monkeypatch):
     assert not [finding for finding in found.values() if "x1y2z3" in finding.text]
 
 
+@pytest.mark.parametrize(
+    ("settings", "severity", "says"),
+    [
+        ({}, "ok", "HAND_URL is not set"),
+        ({"HAND_TOKEN": "writes"}, "ok", "of its own"),
+        ({"HAND_TOKEN": "reads"}, "warning", "Give DLQ_SHOP_HAND_TOKEN"),
+        ({"HAND_URL": "{place}"}, "ok", "cannot be told"),
+        ({"HAND_URL": "{u}"}, "ok", "cannot be told"),
+        ({"URL": "{u}", "HAND_URL": "{place}"}, "ok", "cannot be told"),
+        ({"URL": "{u}", "HAND_URL": "{u}"}, "warning", "Give DLQ_SHOP_HAND_URL"),
+        ({"URL": "{u}", "HAND_URL": "{v}"}, "ok", "of its own"),
+        ({"URL": "{u}", "HAND_URL": "{u}", "HAND_TOKEN": "writes"}, "ok", "of its own"),
+        (
+            {"URL": "list+redis://127.0.0.1:1/0", "HAND_TOKEN": "writes"},
+            "ok",
+            "HAND_URL is not set",
+        ),
+    ],
+)
+def test_whether_a_hand_is_somebody_else(settings, severity, says, monkeypatch):
+    at = "127.0.0.1:1/api"
+    places = {name: f"admin+http://{name}:x1y2z3@{at}" for name in "uv"}
+    for part, value in {"URL": "{place}", "TOKEN": "reads", **settings}.items():
+        text = value.format(place=f"admin+http://{at}", **places)
+        monkeypatch.setenv(f"DLQ_SHOP_{part}", text)
+    found = told(["shop"])["shop: hand"]
+    assert (found.severity, says in found.text) == (severity, True), found.text
+
+
 @pytest.mark.usefixtures("unconnected")
 @pytest.mark.parametrize(("url", "code"), [("", 1), ("bullmq+redis://u:x1y2z3@127.0.0.1:1/0", 2)])
 def test_the_command_line_has_exit_codes_and_json(url, code, monkeypatch, capsys):
@@ -199,3 +296,23 @@ def test_the_command_line_has_exit_codes_and_json(url, code, monkeypatch, capsys
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 3
+
+
+def test_names_in_the_profile_that_are_names_of_nothing(shop_url, tmp_path, monkeypatch):
+    """A misspelt grade protects nothing; a task that has not failed yet is none."""
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        db.execute(
+            "insert into failed_tasks (task_id, task_name, queue_name, args, kwargs, exception_type, failed_at)"
+            " values ('1', 'api.tasks.send_email', 'q', '[]', '{}', 'E', now())"
+        )
+    (tmp_path / "profile.toml").write_text(
+        '[safety]\nsend_emial = "never"\nrefund = "never"\n"*" = "reconcile"\n'
+        '[keys]\nsend_email = "email_{to}"\n[effects]\nsend_email = "comunication_keys"\n'
+    )
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    monkeypatch.setenv("DLQ_SHOP_URL", shop_url)
+    said = [one for one in examine(["shop"]) if one.name == "profile"]
+    assert [one.severity for one in said] == ["warning", "warning"]
+    effects, safety = (one.text for one in said)
+    assert "'comunication_keys' for send_email" in effects and "'communication_keys'?" in effects
+    assert "[safety] names the task 'send_emial'" in safety and "'send_email'?" in safety

@@ -212,6 +212,10 @@ def test_side_effects_have_three_answers():
     table = side_effects(failures, MEMO, ["memo_1_3"]).set_index("failure_id")
     assert dict(table["effect"].astype(str)) == {"a": "done", "b": "not_done", "c": "cannot_tell"}
     assert table.loc["c", "evidence"] == "property_id is missing"
+    says = "Of 3 failures 1 is done already and 1 is not; of 1 nobody can tell"
+    assert table.attrs["says"] == says
+    alone = side_effects(failures.head(1), MEMO, ["memo_1_3"]).attrs["says"]
+    assert alone == "Of 1 failure 1 is done already and 0 are not"
 
 
 def test_nobody_looked_is_not_the_same_as_not_done():
@@ -256,3 +260,13 @@ def test_any_index_will_do():
     shuffled = failures.iloc[[2, 0, 1]].set_axis([5, 5, 5])
     pd.testing.assert_frame_equal(duplicates(failures, MEMO), duplicates(shuffled, MEMO))
     assert list(side_effects(shuffled, MEMO, [])["failure_id"]) == ["b", "a", "c"]
+
+
+def test_a_sentence_counts_each_failure_once():
+    twice = [failure(str(n), n, kwargs={"property_id": n // 3, "template_id": 1}) for n in range(6)]
+    alone, odd = failure("x"), failure("y", kwargs={"template_id": 1})
+    found = duplicates(from_records([*twice, odd]), MEMO)
+    assert found.attrs["says"] == "4 of 7 failures are copies of 2 others; of 1 nobody can tell"
+    assert duplicates(from_records([alone])).attrs["says"] == "No failure of 1 is a copy of another"
+    pair = [failure("a"), failure("b", 1, task_id="task-a")]
+    assert duplicates(from_records(pair)).attrs["says"] == "1 of 2 failures is a copy of 1 other"

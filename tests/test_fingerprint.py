@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from dlqanalysis import fingerprint as verb
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.fingerprint import (
+    columns,
     explain,
     fingerprint,
+    gathering,
     merge_stub,
     similar,
     skeletons,
@@ -70,6 +72,7 @@ def test_templates(name, text, expected):
 
 #: Wrong today, known. A change that mends one fails here, and moves it up.
 KNOWN_WRONG = [
+    ("an id that is once a number, once a uuid, is one value", ("Missing lock for job 6120", f"Missing lock for job {UUID}"), False),
     ("a name without a sign is no value", ("User ann has no mailbox", "User bob has no mailbox"), False),
     ("a word with its number is one value", ("volume sda1 is full", "volume root1 is full"), True),
     ("a status in an access log is a status", ('"GET /a" status: 404 len: 2', '"GET /a" status: 200 len: 2'), False),
@@ -263,6 +266,7 @@ Caused by: java.lang.IllegalStateException
 FRAMES = [
     ("Python", PYTHON.format(line=3), "app/tasks.py:send"),
     ("Python, two causes", PYTHON.format(line=3) + "\n\nDuring handling of the above exception, another exception occurred:\n\n" + PYTHON.replace("send", "retry").format(line=9), "app/tasks.py:retry"),
+    ("Python, two frames of the application", 'Traceback\n  File "/app/run.py", line 1, in outer\n  File "/app/mail.py", line 2, in inner\nE', "app/mail.py:inner < app/run.py:outer"),
     ("Node", NODE.format(line=3, function="sendMail"), "dist/worker.js:sendMail"),
     ("Java, innermost cause", JAVA.format(line=3, function="Repo"), "com.acme.Repo:load"),
     ("Go", "panic: x\n\nmain.load(0x1, 0x2)\n\t/app/main.go:12 +0x1b\n", "app/main.go:main.load"),
@@ -381,6 +385,7 @@ WRONG_FILES = [
     ("no fingerprint", '[[merge]]\nfingerprints = ["05c28463aa1b7f00", "x"]', "'x' is no fingerprint"),
     ("twice merged", '[[merge]]\nfingerprints = ["05c28463aa1b7f00", "15c28463aa1b7f00"]\n' * 2, "merged twice"),
     ("unknown key", '[[split]]\nfingerprint = "05c28463aa1b7f00"\nbye = "x"', "Did you mean 'by'"),
+    ("unknown key of a merge", '[[merge]]\nfingerprint = "05c28463aa1b7f00"', "'fingerprint' is unknown. Did you mean 'fingerprints'"),
     ("twice split", '[[split]]\nfingerprint = "05c28463aa1b7f00"\nby = "x"\n' * 2, "split twice"),
     ("look-around", '[placeholders]\nx = "(?<=a)b"', "no regular expression of RE2"),
     ("finds nothing", '[placeholders]\nx = "a*"', "finds the empty text"),
@@ -424,6 +429,13 @@ def test_similar_never_proposes_codes_and_names(words):
     assert similar(rows).empty
 
 
+def test_a_pattern_and_one_value_more_are_one_proposal_with_two_holes():
+    said = [f"could not open red door {when}" for when in ("now", "later", "soon")]
+    said += [f"could not open {colour} door tomorrow" for colour in ("blue", "green", "grey")]
+    [pattern] = similar(fingerprint(frame(*said)))["template"]
+    assert pattern == "could not open <*> door <*>"
+
+
 def test_similar_does_not_depend_on_order():
     rows = fingerprint(
         frame(
@@ -450,6 +462,7 @@ def test_explain_says_what_each_placeholder_took():
     two = pd.Series({"exception_type": "E", "exception_message": "user 99 timed out after 4.5 s"})
     text = explain(one, two)
     assert text.startswith("Same fingerprint ")
+    assert text.splitlines()[0].endswith(": E, template 'user <num> timed out after <time>'.")
     assert "<num> took '12'; <time> took '3 s'" in text
 
 
@@ -459,9 +472,32 @@ def test_explain_says_what_each_placeholder_took():
         ({"exception_type": "A"}, {"exception_type": "B"}, "exception types are 'A' and 'B'"),
         ({"traceback": PYTHON}, {"traceback": NODE}, "innermost application frames differ"),
         ("a b", "a b c", "after 'a b' stands '' in a and 'c' in b"),
-        (None, float("nan"), "Same fingerprint"),
+        (None, float("nan"), ": (no type), template '(empty)'."),
         ("\ud800", "x", "Different"),
     ],
 )
 def test_explain_other_differences(a, b, says):
     assert says in explain(a, b)
+
+
+def test_many_texts_are_worked_on_in_parts_and_stay_in_order(monkeypatch):
+    monkeypatch.setattr(columns.pl, "thread_pool_size", lambda: 3)
+    monkeypatch.setattr(columns, "_SPLIT", 10)
+    texts = columns.pl.Series("text", [f"{'x' * n} {n}" for n in range(10)])
+    seen = []
+    shaped = columns._threaded(texts, lambda part: (seen.append(len(part)), part + "!")[1])
+    assert shaped.to_list() == [f"{one}!" for one in texts] and sorted(seen) == [2, 4, 4]
+
+
+def test_a_column_that_comes_in_parts_has_the_skeletons_of_the_whole(monkeypatch):
+    monkeypatch.setattr(gathering, "_AT_ONCE", 4)
+    texts = [f"user {n % 3} got 50{n % 2} from 10.0.0.{n}" if n % 5 else None for n in range(11)]
+    alone = skeletons(pa.array(texts)).to_pylist()
+    parts = [pa.chunked_array([pa.array(texts[n : n + 3], pa.large_string())]) for n in range(0, 11, 3)]  # fmt: skip
+    whole = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+    with gathering.Gathering() as coming:
+        for part in parts:
+            coming.add(part)
+        coming.remember(whole)
+    monkeypatch.setattr(columns, "shapes", None)  # it is known: nothing is worked out again
+    assert skeletons(whole).to_pylist() == alone

@@ -320,7 +320,7 @@ values = (
 )
 
 
-@settings(max_examples=80, deadline=timedelta(seconds=5))
+@settings(max_examples=80, deadline=timedelta(minutes=1))
 @given(st.lists(st.dictionaries(st.sampled_from(list(COLUMNS)), values, max_size=6), max_size=4))
 def test_anything_is_a_frame_or_a_sentence(records):
     try:

@@ -8,7 +8,9 @@ import pytest
 from dlqanalysis import health
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
+from dlqanalysis.health import failures as of_failures
 from dlqanalysis.profile import Profile
+from tests.books import read, source
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -138,17 +140,11 @@ def test_what_has_no_time_grows_by_two_counts():
 
 
 def test_without_executions_nothing_is_said_of_them():
-    names = [finding.name for finding in health.check(empty(), Profile(), NOW)]
-    assert names == [
-        "depth",
-        "oldest",
-        "growth_per_minute",
-        "per_hour",
-        "unreadable",
-        "expires_within",
-        "growing",
-        "breadth",
-    ]
+    facts = of_failures.Facts(empty(), pd.Timestamp(NOW), False, health.no_samples())
+    limits = health.limits_of(Profile())
+    told = [one.name for judge in of_failures.JUDGES for one in judge(facts, limits)]
+    assert [finding.name for finding in health.check(empty(), Profile(), NOW)] == told
+    assert len(set(told)) == len(of_failures.JUDGES), "each says one thing, even of nothing"
 
 
 OF_SYSTEMS = ("failed", "waiting", "stopped", "workers_down", "processed_per_minute", "p95_latency")
@@ -208,3 +204,15 @@ def test_exit_codes_and_table():
         shown["severity"], key=["critical", "warning", "ok"].index
     )
     assert health.table([]).empty
+
+
+def test_many_failures_lead_to_the_four_questions():
+    """High volume: the finding names the notebook whose section asks whether it is one thing."""
+    deep = found(failures((12, {"hours": 1})), "depth", depth=0, depth_critical=10)
+    assert deep.severity == "critical" and "10_triage asks in four steps" in deep.text
+    cells = [source(cell) for cell in read("10_triage")["cells"]]
+    first = next(n for n, text in enumerate(cells) if "## So many" in text)
+    for cell, verb in zip(
+        cells[first + 1 :], ("common_causes", "suspects", "counts", "retry_advice"), strict=False
+    ):
+        assert f"dlq.{verb}(" in cell.splitlines()[0]

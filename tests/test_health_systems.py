@@ -104,6 +104,21 @@ def test_for_how_long_no_worker_answered(past, severity):
     assert found("workers_down", {"workers_down": ""}, looks, workers=crew(1)) is None
 
 
+def test_advice_stands_where_the_decision_is_made():
+    """More workers, a restart, a task run by hand: what to mind is said with the finding that leads to it."""
+    piled = found("waiting", {"waiting": 100}, depths=queues(waiting=101)).text
+    assert "dlq.capacity" in piled
+    assert "dlq.capacity" not in found("waiting", {"waiting": 100}, depths=queues(waiting=9)).text
+    away = earlier(
+        (50, {"workers": 0, "waiting": 3, "processed": 7}), (20, {"workers": 0, "waiting": 3})
+    )
+    gone = found("workers_down", past=away, workers=readings.workers([])).text
+    assert "dlq.note" in gone and "the real thing" in gone
+    still = found("stopped", {"stopped": "15m"}, earlier((40, {"waiting": 3}), (20, {"waiting": 3})),
+                  depths=queues(waiting=3)).text  # fmt: skip
+    assert "acks_late" in still and "without persistence" in still
+
+
 def test_how_much_is_done_a_minute():
     past, low = earlier((20, {"processed": 1000})), {"processed_per_minute": 600}
     assert found("processed_per_minute", low, past, workers=crew(6000, 2000)).severity == "critical"

@@ -34,10 +34,16 @@ PROBES = (
     "failures['task_name'].iloc[0]",
     "dlq.plan(failures, reason=failures['task_name'].iloc[0], limit=5)",
     "dlq.Journal().runs()",
-    "from dlqanalysis.progress import Progress\n"
+    "from dlqanalysis.display.progress import Progress\n"
     "progress = Progress()\n"
     "progress.stage(failures['queue'].iloc[0], {failures['queue'].iloc[1]: 1}, 5)\n"
     "[progress.say(text) for text in failures['task_name'].iloc[:20]] and None",
+    "import plotly.graph_objects as go\n"
+    "drawn = failures.drop_duplicates('exception_message')\n"
+    "go.Figure(go.Bar(x=drawn['exception_message'], y=[1] * 60, text=drawn['task_name']),"
+    " layout_title_text=failures['task_name'].iloc[40])",
+    "go.Figure(go.Scatter(x=[1], y=[1], hovertemplate=failures['queue'].iloc[50]),"
+    " layout_images=[dict(source='https://beacon.example/x.png')]).show()",
     "raise dlq.errors.PlanError(failures['task_name'].iloc[0])",
 )
 
@@ -61,7 +67,7 @@ def live(browser, folder, tmp_path_factory):
         one = Seen(browser, "about:blank", viewport={"width": 1280, "height": 1000})
         for name in [*NAMES, "probes"]:
             one.page.goto(running.url(f"{name}.ipynb"))
-            running.run_all(one.page)
+            running.run_all(one.page, f"{name}.ipynb")
             done = {key: list(getattr(one, key)) for key in _KEPT}
             for key in _KEPT:
                 getattr(one, key).clear()
@@ -89,7 +95,7 @@ _LINKS = """[...document.querySelectorAll('.jp-OutputArea a, main a')].map(a => 
 _ELEMENTS = """[...document.querySelectorAll(['script', 'iframe', 'object', 'embed', 'form', 'input', 'dialog',
     'video', 'details', 'marquee', 'link', 'base', 'img', 'math', 'animate', 'foreignObject', '[onerror]', '[onload]',
     '[onfocus]', '[ontoggle]', '[onmouseover]'].map(name => '.jp-OutputArea-output ' + name + ', main section ' + name)
-    .join(', '))].map(e => e.outerHTML.slice(0, 100)).filter(text => !/^<script type=.application.json|class=.plot-img/.test(text))"""
+    .join(', '))].map(e => e.outerHTML.slice(0, 100)).filter(text => !/^<script type=.application.json|class=.(plot-img|dlq-filter)/.test(text))"""
 
 
 @pytest.mark.parametrize("name", [*NAMES, "probes"])
@@ -140,13 +146,14 @@ def test_the_policy_of_a_page_stops_what_was_smuggled_in(browser, folder, live, 
 
 def test_the_attacks_do_fire_where_nothing_stops_them(browser, tmp_path):
     """So that the silence above means something."""
-    fired, one = 0, Seen(browser, "about:blank")
+    fired, one = set(), Seen(browser, "about:blank")
     one.page.route("**/*", lambda route: route.abort())
-    for payload in PAYLOADS[:20]:
-        one.page.set_content(
-            f"<!doctype html><body><table><td>{payload}</table>", wait_until="commit"
-        )
-        one.page.wait_for_timeout(50)
-        fired += one.page.evaluate("window.__xss === 1")
-        one.page.evaluate("window.__xss = 0")
-    assert fired >= 10
+    for patience in (50, 500, 5000):  # ms; only a busy machine needs more than the first
+        for payload in set(PAYLOADS[:20]) - fired if len(fired) < 10 else ():
+            one.page.set_content(
+                f"<!doctype html><body><table><td>{payload}</table>", wait_until="commit"
+            )
+            one.page.wait_for_timeout(patience)
+            fired |= {payload} if one.page.evaluate("window.__xss === 1") else set()
+            one.page.evaluate("window.__xss = 0")
+    assert len(fired) >= 10

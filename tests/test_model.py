@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlqanalysis.errors import DLQError, SettingsError
@@ -63,6 +63,7 @@ def test_what_is_no_moment_is_a_sentence(given):
         moment(given, now=NOW)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_a_moment_or_a_sentence(text):
     try:

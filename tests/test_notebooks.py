@@ -8,8 +8,8 @@ import papermill
 import pytest
 
 from dlqanalysis import report
+from dlqanalysis.display.extension import table_html
 from dlqanalysis.errors import NotConfirmed, RunError
-from dlqanalysis.extension import table_html
 from dlqanalysis.journal import Journal
 from tests.books import FOLDER, NAMES, code, play, python, read, source, tags
 
@@ -26,12 +26,13 @@ def cells_of(name):
 def test_the_notebooks_are_all_here():
     assert set(NAMES) >= {
         "00_start_here", "10_triage", "20_patterns", "30_duplicates", "40_replay", "weekly_report", "daily_report",
+        "weekly_summary",
     }  # fmt: skip
 
 
 @each
 def test_names_and_title(name):
-    assert re.fullmatch(r"\d0_[a-z_]+|(weekly|daily)_report", name)
+    assert re.fullmatch(r"\d0_[a-z_]+|(weekly|daily)_(report|summary)", name)
     first = read(name)["cells"][0]
     assert first["cell_type"] == "markdown"
     title, empty_line, text = source(first).split("\n", 2)
@@ -68,7 +69,8 @@ def test_imports_come_second_and_the_load_third(name):
         for alias in node.names
     }
     assert roots <= {"pandas", "dlqanalysis"}
-    assert "dlq.load(source, since=since, until=until, queue=queue, task=task)" in source(load)
+    verb = "summary" if name.endswith("_summary") else "load"
+    assert f"dlq.{verb}(source, since=since, until=until, queue=queue, task=task)" in source(load)
 
 
 @each
@@ -148,27 +150,45 @@ def test_only_40_replay_may_send(name):
     sends = re.findall(r"dlq\.replay\(|connect_hand|dlq\.resume\(|\.send\(|dlq\.cancel", text)
     assert bool(sends) is (name == "40_replay"), sends
     refusing = [cell for _, cell in cells_of(name) if "raises-exception" in tags(cell)]
-    assert len(refusing) == (4 if name == "40_replay" else 0)
+    assert len(refusing) == (5 if name == "40_replay" else 0)
+
+
+CHOSEN = {"since": "2026-11-10", "until": "2026-11-13", "queue": "memos, enrichment"}
 
 
 @pytest.mark.parametrize("name", READING)
-@pytest.mark.parametrize("queue", ["webhooks", "no-such-queue"])
-def test_every_answer_is_there_for_some_failures_and_for_none(name, queue, monkeypatch):
+@pytest.mark.parametrize("chosen", [{"queue": "webhooks"}, {"queue": "no-such-queue"}, CHOSEN], ids=["some", "none", "days"])  # fmt: skip
+def test_every_answer_is_there_for_some_failures_and_for_none(name, chosen, monkeypatch):
     monkeypatch.chdir(FOLDER)
-    shown, names = play(name, queue=queue)
+    shown, names = play(name, **chosen)
     frames = [one for one in shown if isinstance(one, pd.DataFrame)]
     figures = [one for one in shown if type(one).__name__ == "Figure"]
     assert len(frames) >= 3 and len(figures) >= 2
     assert all(figure.layout.meta["alt"] for figure in figures)
-    assert (len(names["failures"]) > 0) is (queue == "webhooks")
+    assert (len(names["failures"]) > 0) is (chosen["queue"] != "no-such-queue")
     for frame in frames:
         table_html(frame)
 
 
-@pytest.mark.parametrize("name", READING)
+def test_30_duplicates_goes_by_the_keys_of_the_profile(monkeypatch, tmp_path):
+    """Not by one of the demo's, which says of another shop that nobody can tell."""
+    monkeypatch.chdir(FOLDER)
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    (tmp_path / "profile.toml").write_text('name = "a"\n[keys]\nsend_digest = "digest_{user_id}"\n')
+    shown, names = play("30_duplicates")
+    keyed = names["copies"][names["copies"]["kind"] == "business_key"]
+    assert names["keys"] == {"send_digest": "digest_{user_id}"}
+    assert len(keyed) and keyed["key"].str.startswith("digest_").all()
+    title = next(one for one in shown if type(one).__name__ == "Figure").layout.meta["title"]
+    assert title == names["copies"].attrs["says"] and re.match(
+        r"\d+ of 1,917 failures are copies of", title
+    )
+
+
+@pytest.mark.parametrize("name", ["10_triage", "weekly_summary"])
 def test_papermill_runs_it_with_other_parameters(name, tmp_path):
-    chosen = {"since": "2026-11-10", "until": "2026-11-13", "queue": "memos, enrichment"}
-    kept = report.run(name, chosen, tmp_path / f"{name}.ipynb")
+    """One that loads rows, one that counts; papermill runs all of them in test_leaks."""
+    kept = report.run(name, CHOSEN, tmp_path / f"{name}.ipynb")
     text = kept.read_text(encoding="utf-8")
     assert '"output_type": "error"' not in text
     assert "application/vnd.plotly.v1+json" in text and "dlq-table" in text
@@ -177,17 +197,19 @@ def test_papermill_runs_it_with_other_parameters(name, tmp_path):
 def test_40_replay_refuses_without_the_typed_id_and_leaves_nothing_in_the_journal(
     monkeypatch, tmp_path
 ):
-    with pytest.raises(NotConfirmed, match=r"^Nothing was sent"):
-        report.run("40_replay", {"reason": "INC-42", "queue": "emails"}, tmp_path / "out.ipynb")
-    kept = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    chosen = {"reason": "INC-42", "queue": "emails"}
+    kept = report.run("40_replay", chosen, tmp_path / "out.ipynb").read_text(encoding="utf-8")
     plan = re.search(r"Plan ([0-9a-f]{8})", kept)[1]
     refusal = re.search(r'"evalue": "([^"]*)"', kept)[1]
     assert "Nothing was sent" in refusal and plan not in refusal
+    assert "papermill-error" not in kept
+    page = report.html(tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert page.count('<p class="refused">Nothing was sent') == 2 and 'class="stopped"' not in page
 
     # The id of another plan, and no hand: refused as well, by its own sentence.
     monkeypatch.setenv("DLQ_ARM", "00000000")
     with pytest.raises(NotConfirmed):
-        report.run("40_replay", {"reason": "INC-42", "queue": "emails"}, tmp_path / "again.ipynb")
+        report.run("40_replay", chosen, tmp_path / "again.ipynb")
     assert len(Journal().runs()) == 0
 
 
@@ -202,3 +224,26 @@ def test_40_replay_armed_with_its_own_plan_still_wants_a_hand(monkeypatch):
     with pytest.raises(RunError, match="no hand was given"):
         play("40_replay", **chosen)
     assert len(names["journal"].runs()) == 0
+
+
+def test_40_replay_goes_on_only_with_the_id_of_the_runs_plan(monkeypatch):
+    """Typed; or as a parameter for an older run, never for one that was just made and stopped."""
+    monkeypatch.chdir(FOLDER)
+    _, names = play("40_replay", without="raises-exception", queue="emails", reason="INC-42")
+    [cell] = [source(one) for one in code(read("40_replay")) if "dlq.resume(" in source(one)]
+    plan, journal = names["plan"], names["journal"]
+    run_id = journal.start(plan, {})
+    assert run_id.split("-")[2] == plan.id
+    page = (FOLDER.parent / "docs" / "howto" / "replay.md").read_text(encoding="utf-8")
+    assert "the third part of its run id" in source(read("40_replay")["cells"][20]) + page
+    monkeypatch.setenv("DLQ_ARM", plan.id)
+    given = {**names, "run_id": run_id, "target": None}
+    asked = cell.replace('typed_resume = ""', f'typed_resume = "{plan.id}"')
+    for text, run, confirm, refusal in [
+        (cell, None, "", NotConfirmed),
+        (cell, "made just now", plan.id, NotConfirmed),
+        (cell, None, plan.id, RunError),
+        (asked, "made just now", "", RunError),
+    ]:
+        with pytest.raises(refusal):  # a RunError is that no hand was given: the door was open
+            exec(text, {**given, "run": run, "confirm": confirm})

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 import dlqanalysis as dlq
+from dlqanalysis.demo import export
 from dlqanalysis.errors import SchemaError
+from dlqanalysis.frame import from_arrow
 
 START = pd.Timestamp("2026-11-02T00:00:00Z")
 HOUR = pd.Timedelta("1h")
@@ -101,6 +103,44 @@ def test_weekends_are_no_quiet_time_before_a_rise(first):
     assert list(found["fingerprint"]) == ["shop.burst"]
 
 
+def clumps(rng, count, mean):
+    """Batches that fail as a whole: `count` of them over a fortnight, `mean` failures in one."""
+    size = rng.geometric(1 / mean, count)
+    return np.repeat(rng.random(count) * 334, size) + rng.random(size.sum()) * 0.05
+
+
+def test_batches_that_fail_as_a_whole_are_no_bursts_and_a_burst_among_them_is_one():
+    """Forty groups in ten fortnights. A batch may lie right before the burst, and is taken for its beginning."""
+    fooled, off = 0, []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        parts = {f"g{n}": clumps(rng, n, 3) for n in (10, 40, 120, 300)}
+        fooled += len(dlq.onsets(frame(**parts))) > 0
+        burst = np.append(parts["g120"], 200 + rng.random(150) * 2)
+        found = dlq.onsets(frame(**{**parts, "g120": burst}))
+        (row,) = found[found["fingerprint"] == "shop.g120"].to_dict("records")
+        off.append(abs(row["onset"] - (START + 200 * HOUR)))
+        assert 4 < found.attrs["clumping"]["shop.g300"] < 12
+    assert fooled <= 1
+    assert sum(one > HOUR for one in off) <= 2 and max(off) < 3 * HOUR
+
+
+def test_what_comes_one_by_one_is_counted_one_by_one():
+    rng = np.random.default_rng(2)
+    found = dlq.onsets(frame(a=office(rng, 600), b=334 * np.sqrt(rng.random(300))))
+    assert max(found.attrs["clumping"].values()) < 1.5
+
+
+def test_what_leads_into_a_rise_belongs_to_it():
+    """Among failures that come in batches, eight in the hour before prove nothing; but a rise follows them."""
+    rng = np.random.default_rng(4)
+    story = np.concatenate([199.1 + np.arange(8) / 10, 200 + rng.random(150) * 3])
+    old = clumps(rng, 200, 3)
+    (row,) = dlq.onsets(frame(new=story, old=old)).to_dict("records")
+    assert row["onset"] == START + pd.Timedelta(hours=199.1)
+    assert not len(dlq.onsets(frame(new=story[:8], old=old)))
+
+
 def test_what_went_on_from_the_beginning_did_not_begin():
     rng = np.random.default_rng(7)
     first = rng.random(300) * 24
@@ -154,3 +194,34 @@ def test_the_demo_s_story_is_told_unaided():
     assert {"api.tasks.send_email"} == set(ongoing["fingerprint"].map(first).tail(4))
     causes = dlq.common_causes(failures)
     assert "db-lost" in set(causes["rule"]) and len(causes) <= 3
+
+
+@pytest.mark.parametrize("again, ended", [(8, False), (1, True)])
+def test_a_quiet_night_is_no_end_of_what_fails_again_in_the_morning(again, ended):
+    """Memos are made by day: at six in the morning the release is broken still, and one straggler proves nothing."""
+    end = pd.Timestamp("2026-11-30 06:18:23Z")
+    whole = from_arrow(export.failures(12_000, end=end.to_pydatetime()))
+    made_by_day = whole["task_name"] != "api.tasks.render_memo_pdf"
+    made_by_day |= whole["failed_at"] < end.normalize()
+    whole = whole[(whole["status"] == "failed") & made_by_day]
+    parts = [whole]
+    for task, many in (("send_email", 60), ("render_memo_pdf", again)):
+        part = whole[whole["task_name"] == f"api.tasks.{task}"].tail(many).copy()
+        late = [end + pd.Timedelta(seconds=60 * (0.3 + 0.7 * n / many)) for n in range(many)]
+        part["failed_at"] = pd.Series(late, part.index, dtype=whole["failed_at"].dtype)
+        part["failure_id"] = [f"{task}{number}" for number in range(many)]
+        parts.append(part)
+    now = pd.concat(parts, ignore_index=True).pipe(dlq.fingerprint)
+    mine = now.loc[now["task_name"] == "api.tasks.render_memo_pdf", "fingerprint"].mode().item()
+    found = dlq.onsets(now)
+    assert found.loc[found["fingerprint"] == mine, "until"].notna().tolist() == [ended]
+
+
+def test_what_fails_until_the_newest_failure_has_not_ended_with_the_last_full_interval():
+    """The last interval had only begun: two failures in its first half minute are as many as before."""
+    for count in range(110, 140, 3):  # wherever the last interval begins
+        busy = 20 + np.arange(count) / 180
+        found = dlq.onsets(frame(db=busy, web=np.arange(300) / 20))
+        assert found["until"].isna().all() and found["count"].tolist() == [count], count
+    over = frame(db=20 + np.arange(120) / 180, web=np.arange(600) / 20)
+    assert dlq.onsets(over)["until"].notna().all()

@@ -1,6 +1,8 @@
 """What systems say of themselves, brought under one schema; and what can be done with each."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -82,12 +84,35 @@ def test_an_export_has_no_queues():
 def test_each_system_says_what_it_can(module):
     told = import_module(f"dlqanalysis.sources.{module}")
     assert "read" in {**told.CAN, **told.CANNOT} and not set(told.CAN) & set(told.CANNOT)
-    known = {*ACTIONS, "read", "outcome", "settle", "repair", "monitor", "redirect"}
+    known = {*ACTIONS, "read", "outcome", "settle", "repair", "reroute", "monitor", "redirect"}
     assert {*told.CAN, *told.CANNOT} <= known
-    hands = [thing for name, thing in vars(told).items() if name.endswith("Hand")]
-    hands = [hand for hand in hands if hasattr(hand, "capabilities")]
-    for hand in hands:
-        assert hand.capabilities == set(told.CAN) - {"read", "monitor"}
+    assert hasattr(told, "open_source"), "even if only to say where the failures are"
+    assert hasattr(told, "open_monitor") == ("monitor" in told.CAN)
+    acts = set(told.CAN) - {"read", "monitor"}
+    assert hasattr(told, "open_hand") == bool(acts)
+    if acts:  # some are imported only by who opens one
+        file = import_module(f"dlqanalysis.sources.{module}.hand")
+        hands = [thing for name, thing in vars(file).items() if name.endswith("Hand")]
+        assert [hand.capabilities for hand in hands if hasattr(hand, "capabilities")] == [acts]
+    elif "replay" in told.CANNOT:
+        scheme = next(scheme for scheme in SYSTEMS if SYSTEMS[scheme] == module)
+        with pytest.raises(SettingsError, match=r"cannot be replayed from: .*connect the hand to"):
+            dlq.connect_hand(f"{scheme}://user:word@host/0")
+
+
+def test_a_module_that_has_only_a_source_says_so(monkeypatch):
+    monkeypatch.setitem(SYSTEMS, "folder", "folder")
+    monkeypatch.setitem(
+        sys.modules, "dlqanalysis.sources.folder", ModuleType("dlqanalysis.sources.folder")
+    )
+    for verb, says in (
+        (dlq.connect_hand, r"folder:// cannot be replayed from: .*connect the hand to"),
+        (dlq.connect_monitor, "folder:// tells nothing"),
+        (dlq.capabilities, r"folder does not say what it can do. Give it CAN and CANNOT"),
+    ):
+        with pytest.raises(SettingsError, match=says) as caught:
+            verb("folder://user:s3cret@host/dead")
+        assert "s3cret" not in str(caught.value)
 
 
 def test_capabilities_are_a_table_with_a_reason_each(monkeypatch):

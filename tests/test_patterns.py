@@ -228,6 +228,120 @@ def test_lift_says_nothing_where_chance_explains_it():
     assert patterns.lift(grouped(records), "a").query("field != 'hour'").empty
 
 
+def test_chance_shows_a_lift_in_one_of_twenty_groups_at_most():
+    """Sixty groups drawn by lot, hundreds of values looked at in each."""
+    fooled = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        records = [
+            failure(int(rng.integers(168)), "ab"[int(rng.random() < 0.9)], worker=f"w{rng.integers(6)}",
+                    kwargs={"country": int(rng.integers(40)), "flag": int(rng.integers(2)), "n": n})
+            for n in range(300)
+        ]  # fmt: skip
+        fooled += len(patterns.lift(grouped(records), "a")) > 0
+    assert fooled <= 3
+
+
+def batches(seed, guilty=""):
+    """Two weeks of a queue that is fed in batches, each of one tenant and done within a minute: one batch in five
+    fails with error a, the others with b, by lot or by tenant; some failures come one by one."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for number in range(60):
+        hour, tenant = rng.random() * 336, f"t{rng.integers(8)}"
+        error = "a" if (tenant == guilty if guilty else rng.random() < 0.2) else "b"
+        size = int(rng.integers(5, 60))
+        records += [
+            failure(hour + n / 3600, error, worker=f"w{rng.integers(4)}", kwargs={"tenant": tenant, "n": n, "batch": number})
+            for n in range(size)
+        ]  # fmt: skip
+    records += [
+        failure(rng.random() * 336, "ab"[int(rng.random() < 0.8)], worker=f"w{rng.integers(4)}",
+                kwargs={"tenant": f"t{rng.integers(8)}", "n": n, "batch": 1000 + n})
+        for n in range(200)
+    ]  # fmt: skip
+    return grouped(records)
+
+
+def test_a_batch_is_one_draw_and_accuses_no_tenant():
+    fooled = [seed for seed in range(6) if len(patterns.lift(batches(seed), "a"))]
+    assert len(fooled) <= 1, fooled  # one by one, all six do
+
+
+def test_a_tenant_whose_batches_all_fail_is_found_all_the_same():
+    for seed in (0, 1, 3):
+        found = patterns.lift(batches(seed, "t3"), "a")
+        assert ("kwargs.tenant", "t3") in set(zip(found["field"], found["value"], strict=True)), (
+            seed
+        )
+
+
+def test_a_group_that_is_one_batch_is_named_as_that():
+    usual = batches(1)
+    usual = usual[usual["fingerprint"] == "b"]
+    batch = grouped([failure(40 + n / 9000, "a", worker=f"w{n % 4}", kwargs={"tenant": "t9", "n": n, "batch": 7})
+                     for n in range(150)])  # fmt: skip
+    table = patterns.lift(pd.concat([usual, batch], ignore_index=True), "a")
+    row = table.set_index("field").loc["kwargs.tenant"]
+    assert (row["value"], row["inside_share"]) == ("t9", 1.0) and row["chance"] > 0.05
+    assert "may be one batch" in table.attrs["notes"][-1]
+
+
+def test_one_bad_hour_is_no_habit_of_the_hour():
+    usual = [failure(n * 0.9, "b", kwargs={"n": n}) for n in range(370)]
+    once = [failure(33 + n / 300, "a", kwargs={"n": n}) for n in range(250)]
+    daily = [
+        failure(24 * day + 9 + n / 30, "a", kwargs={"n": n}) for day in range(14) for n in range(20)
+    ]
+    assert "hour" not in set(patterns.lift(grouped(usual + once), "a")["field"])
+    table = patterns.lift(grouped(usual + daily), "a")
+    assert ("hour", "09:00 UTC") in set(zip(table["field"], table["value"], strict=True))
+
+
+def test_few_of_them_prove_nothing_and_the_chance_is_told():
+    records = [failure(n, "a", worker="w1") for n in range(4)]
+    records += [failure(n, "b", worker=f"w{n % 5}") for n in range(50)]
+    assert patterns.lift(grouped(records), "a").empty
+    row = patterns.lift(incident(), "a").iloc[0]
+    assert 0 <= row["chance"] < 1e-6
+
+
+def test_lift_against_successes_acquits_whoever_does_most_of_the_work():
+    """w1 takes most of all memos and fails as all do; w3 takes few and fails."""
+    work = ["w1"] * 60 + ["w2"] * 10 + ["w3"] * 30
+    failures = grouped([failure(n % 24, "a", worker=name) for n, name in enumerate(work)]
+                       + [failure(n, "b", worker="w2", task_name="x.y") for n in range(50)])  # fmt: skip
+    fine = pd.DataFrame(
+        {"task_name": "memos.generate", "worker": ["w1", "w2", "w3"], "count": [6000, 3000, 100],
+         "at": pd.Timestamp("2026-11-02T10:00Z"), "queue": "memos"}
+    )  # fmt: skip
+    table = patterns.lift(failures, "a", successes=fine).query("field == 'worker'")
+    [row] = table.to_dict("records")
+    assert (row["value"], row["inside"], row["outside"]) == ("w3", 30, 100)
+    assert row["outside_share"] == pytest.approx(100 / 9100) and row["lift"] > 20
+    assert row["compared_with"] == "successes of these tasks"
+    nothing = patterns.lift(failures, "a", successes=fine.assign(task_name="other"))
+    assert "worker" not in set(nothing["field"])
+    with pytest.raises(SchemaError, match="The query successes gives"):
+        patterns.lift(failures, "a", successes=fine.drop(columns="task_name"))
+
+
+def test_lift_against_successes_takes_a_batch_that_came_at_once_for_one():
+    """Six batches of ten, three of them on w1 by chance: it has half of the failures and did no wrong."""
+    workers = ("w1", "w2", "w1", "w3", "w1", "w4")
+    at = [pd.Timestamp("2026-11-01T00:00Z") + pd.Timedelta(hours=4 * n) for n in range(6)]
+    failures = grouped([
+        failure(10 * n + m, "a", worker=name, failed_at=at[n] + pd.Timedelta(seconds=m))
+        for n, name in enumerate(workers) for m in range(10)
+    ])  # fmt: skip
+    fine = pd.DataFrame(
+        {"task_name": "memos.generate", "worker": ["w1", "w2", "w3", "w4"], "count": [5_000] * 4}
+    )
+    assert patterns.lift(failures, "a", successes=fine).empty
+    alone = failures.assign(failed_at=[at[0] + pd.Timedelta(hours=n) for n in range(60)])
+    assert patterns.lift(alone, "a", successes=fine)["value"].tolist() == ["w1"]
+
+
 def test_lift_needs_a_group_and_something_beside_it():
     failures = incident()
     with pytest.raises(SchemaError, match="No failure has the fingerprint"):

@@ -13,6 +13,7 @@ from dlqanalysis.frame import from_records
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import State
 from dlqanalysis.plan import plan
+from dlqanalysis.plan.reasons import was_undone
 from dlqanalysis.profile import Profile
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -245,6 +246,19 @@ def test_the_id_is_of_everything():
     assert all(len(name) == 8 for name in ids.values())
 
 
+def test_the_id_says_where_they_go_and_the_page_says_who_goes_elsewhere():
+    def routed(**routes):
+        rows = [failure(1), failure(2, task_name="api.send"), failure(3, failure_class="data")]
+        return plan(frame(*rows), None, reason="x", ungraded=None, profile=Profile(routes=routes))
+
+    own, same, other = routed(), routed(send="payments"), routed(send="emails")
+    assert len({own.id, same.id, other.id}) == 3
+    assert [item.target for item in other.items()] == ["", "emails"]
+    said = "1 go where the profile's [routes] says, not to the queue that stands in their row: api.send to emails."
+    assert said in other.warnings
+    assert not any("[routes]" in warning for warning in own.warnings + same.warnings)
+
+
 def test_what_is_changed_after_the_fact_is_noticed():
     made = plan(frame(failure(1), failure(2)), None, reason="x", profile=NOBODY)
     assert made.intact
@@ -367,3 +381,34 @@ def test_every_failure_goes_or_stays_with_a_reason(rows, limit):
     assert (chosen["payload_state"] == "complete").all() and (chosen["status"] != "replayed").all()
     assert (chosen["failure_class"] == "transient").all() and (chosen["task_name"] != "b.two").all()
     assert made.summary["failures"].sum() == len(rows)
+
+
+def test_only_an_undo_after_it_takes_a_replay_back():
+    def entry(action, hour, state="sent"):
+        at = START + timedelta(hours=hour)
+        return {"source": "s", "failure_id": "1", "action": action, "state": state, "at": at}
+
+    first = pd.DataFrame([entry("replay", 1)])
+    for later, undone in (
+        (entry("replay", 2), False),
+        (entry("quarantine", 2), False),
+        (entry("undo", 2, "refused"), False),
+        (entry("undo", 0), False),
+        (entry("undo", 2), True),
+    ):
+        history = pd.concat([first, pd.DataFrame([later])], ignore_index=True)
+        assert was_undone(first, history).tolist() == [undone], later
+
+
+def test_a_plan_in_one_line_names_four_reasons_and_counts_the_others():
+    tasks = {"never": "a", "needs_key": "b"}
+    profile = Profile(safety={name: grade for grade, name in tasks.items()})
+    made = plan(
+        frame(
+            failure(1, task_name="a"), failure(2, task_name="b"), failure(3, failure_class="data"),
+            failure(4, failure_class="permanent"), failure(5, failure_class="unknown"), failure(6),
+        ),
+        reason="x", profile=profile,
+    )  # fmt: skip
+    assert len(set(because(made).values())) == 5
+    assert repr(made).endswith(", 1 more reasons)") and repr(made).count("1 ") == 6

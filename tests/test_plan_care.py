@@ -276,3 +276,40 @@ def test_a_summary_is_no_plan():
         plan(counted, None, reason="x", profile=ALL)
     with pytest.raises(SchemaError, match="copies cannot be told"):
         duplicates(counted)
+
+
+def test_a_service_that_asked_for_patience_gets_it():
+    """A rule with retry_after: a replay before its time is warned of, with the time to wait for."""
+    now = datetime.now(UTC)
+
+    def warned(age):
+        rows = [
+            {**failure(n), "exception_type": "RateLimitError", "failed_at": now - timedelta(seconds=age + n),
+             "exception_message": "Rate limit reached for requests per min"} for n in range(3)
+        ]  # fmt: skip
+        for row in rows:
+            row.pop("failure_class")
+        made = plan(from_records(rows), None, reason="x", limit=9, profile=ALL)
+        return [text for text in made.warnings if "ask to wait" in text]
+
+    [text] = warned(30)
+    assert text.startswith("3 failures of rule rate-quota ask to wait 2m") and "wait until" in text
+    assert not warned(300)
+
+
+def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():
+    def warned(*rows):
+        for row in rows:
+            row.pop("failure_class")
+        return plan(from_records(rows), None, reason="x", limit=9, profile=ALL).warnings
+
+    lost = failure(
+        1, exception_type="SoftTimeLimitExceeded", exception_message="SoftTimeLimitExceeded()"
+    )
+    texts = warned(lost, failure(2))
+    assert any(
+        "1 chosen failures were stopped half-way" in text and "acks_late" in text for text in texts
+    )
+    assert not any("test run" in text for text in texts)
+    [real] = [text for text in warned(failure(1)) if "test run" in text]
+    assert "a real one" in real

@@ -17,10 +17,10 @@ from dlqanalysis.sources._priority import Entry
 from dlqanalysis.sources.priority_api.client import open_client
 from dlqanalysis.sources.priority_api.hand import PriorityApiHand
 from dlqanalysis.sources.priority_api.listing import failure_id, task_of
+from tests.hand_suite import NEEDED, Ground, check_hand
 from tests.priority_server import PriorityServer, entry
 from tests.source_suite import check_source
-
-QUICK = {"rate": None, "gate": None, "progress": lambda line: None}
+from tests.waiting import UNGATED
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +79,7 @@ def sent(server, failures=None, run_id="run-1", **options):
 
 def test_the_suite():
     with PriorityServer(entries=9) as server:
+        server.lists["low"] += ["no object", None, entry(20, failed_at="never", payload=5)]
         check_source(connect(server.url), server.state)
 
 
@@ -117,6 +118,8 @@ def test_a_list_comes_whole_whatever_the_server_does_with_offset(habits, rows, n
     with PriorityServer(entries=0, **habits) as server:
         server.lists["normal"] = [entry(n) for n in range(1300, 0, -1)]
         failures = loaded(server)
+        of_one = loaded(server, task="charge_customer")
+    assert len(of_one) == rows // 2, "a search is over all entries, not over a first page"
     assert len(failures) == rows and failures["failure_id"].is_unique
     assert failures.attrs["truncated"] is (rows < 1300)
     assert note in " ".join(failures.attrs["notes"])
@@ -247,6 +250,48 @@ def test_ids_lead_back_to_their_task():
         task_of("urgent:a@b")
 
 
+# ---- the suite of hands ------------------------------------------------------------------------
+
+
+class PriorityApiGround(Ground):
+    """The API and what lies behind it as the suite of hands sees them."""
+
+    nowhere = "priority+http://127.0.0.1:1"
+    without = frozenset({"quarantine", "archive", "purge", "undo", "restore"})
+    silent = True  # a task that left its list shows nowhere
+
+    def __init__(self, server):
+        self.server, self.url = server, server.url
+        server.token = self.secret
+
+    def hand(self):
+        client, said = open_client(self.url, self.secret, timeout=5)
+        return PriorityApiHand(client, said, quiet=0.0)
+
+    def dead(self):
+        lists = self.server.lists.values()
+        return {one["task_id"]: json.dumps(one) for rows in lists for one in rows}
+
+    def went(self):
+        return self.server.runs()
+
+    def change(self, task_id):
+        self.server.find(task_id)[1]["payload"] = {"user_id": 0}
+
+    def remove(self, task_id):
+        priority, one = self.server.find(task_id)
+        self.server.lists[priority].remove(one)
+
+    def kept(self, row, dead):
+        return json.loads(row["raw"]) == json.loads(dead)
+
+
+def test_the_suite_of_hands(monkeypatch, tmp_path):
+    monkeypatch.setenv("DLQ_PRIORITY_TOKEN", Ground.secret)
+    with PriorityServer(entries=NEEDED) as server:
+        check_hand(PriorityApiGround(server), tmp_path)
+
+
 # ---- retrying ----------------------------------------------------------------------------------
 
 
@@ -295,7 +340,7 @@ def test_a_run_on_such_a_server_ends_with_the_reason(tmp_path):
             journal=journal,
             confirm=plan.id,
             stages=(2, None),
-            **QUICK,
+            **UNGATED,
         )
         assert len(server.posts()) == 1 and server.executed == []
     assert "retries nothing" in run.stopped
@@ -329,7 +374,7 @@ def test_a_task_that_was_taken_out_and_lost_is_uncertain_and_in_the_snapshot():
     [
         ("500", State.REFUSED, "its entry is where it was"),
         ("404", State.REFUSED, "has expired"),
-        ("429:900", State.REFUSED, "come back in 900 s"),
+        ("429:900", State.NOT_REACHED, "come back in 900 s"),
         ("400", State.REFUSED, "habit 400"),
         ("html", State.REFUSED, "its entry is where it was"),
         ("drop_before", State.UNCERTAIN, "asked, not answered"),
@@ -354,9 +399,9 @@ def test_too_many_requests_are_waited_for_and_looked_at_again():
 
 
 def test_a_slow_answer_is_uncertain_then_settled_by_state():
-    with PriorityServer(entries=1, slow=1.2) as server:
+    with PriorityServer(entries=1, slow=3) as server:
         server.retries = deque(["slow_after"])
-        acting, failures = hand(server, timeout=0.4), loaded(server)
+        acting, failures = hand(server, timeout=1), loaded(server)
         [receipt] = sent(server, failures, hand=acting)
         assert receipt.state == State.UNCERTAIN and server.runs() == {"task-1": 1}
         [settled] = acting.settle(items(failures), "run-1")
@@ -426,27 +471,6 @@ def test_outcomes_know_what_came_back_and_claim_no_success():
     assert found[two].outcome == Outcome.PENDING and later[two] == Outcome.UNKNOWN
 
 
-def test_a_run_by_plan_and_a_second_operator_send_each_once(tmp_path):
-    with PriorityServer(entries=8) as server:
-        plans = [
-            dlq.plan(
-                loaded(server),
-                reason="provider is back",
-                limit=limit,
-                classes=("transient", "unknown"),
-            )
-            for limit in (6, 8)
-        ]
-        for n, plan in enumerate(plans):
-            journal = Journal(f"sqlite:///{tmp_path}/j{n}.sqlite")  # two operators, two journals
-            run = dlq.replay(
-                plan, to=connect_hand(server.url), journal=journal, confirm=plan.id, **QUICK
-            )
-            states = run.items["state"].value_counts()
-        assert server.runs() == {f"task-{n}": 1 for n in range(1, 9)}
-    assert states.to_dict() == {State.SKIPPED: 6, State.SENT: 2}
-
-
 def test_a_search_in_the_error_is_a_filter_that_a_plan_takes():
     with PriorityServer(entries=6) as server:
         server.lists["high"][0]["last_error"] = "HTTP 503 from billing"
@@ -473,8 +497,3 @@ def test_the_monitor_tells_depths_and_health():
         assert monitor.health()[0].severity == "ok"
         for nothing in (monitor.workers(), monitor.running()):
             assert len(nothing) == 0 and nothing.attrs["notes"]
-
-
-def test_the_servers_purge_and_bulk_are_never_asked():
-    with PriorityServer() as server, pytest.raises(RunError, match="can replay, not purge"):
-        list(hand(server).send("purge", [], "run-1"))

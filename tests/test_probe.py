@@ -6,6 +6,7 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.errors import QueryError, SettingsError
 from dlqanalysis.profile import Profile
+from tests.books import play
 
 PROFILE = Profile(
     keys={"memo": "memo_{property_id}_{template_id}", "mail": "mail_{to}"},
@@ -50,6 +51,8 @@ def test_three_answers_each_with_its_evidence(shop):
     assert table.loc["t0", "evidence"].startswith("found, times 1, last_sent ")
     assert table.loc["t3", "evidence"] == "to is missing"
     assert "names no key or no query" in table.loc["t4", "evidence"]
+    says = "Of 5 failures 1 is done already and 2 are not; of 2 nobody can tell"
+    assert dlq.probe(failures, shop, PROFILE).attrs["says"] == says
     plan = dlq.plan(failures, reason="x", effects=table.reset_index(), profile=PROFILE, limit=9)
     names = failures.set_index("failure_id")["task_id"]
     assert set(plan.chosen["failure_id"].map(names)) == {"t1", "t2", "t3", "t4"}
@@ -72,7 +75,6 @@ def test_a_query_may_give_the_fields_of_the_key_instead(shop):
 @pytest.mark.parametrize(
     ("profile", "error", "words"),
     [
-        (Profile(), SettingsError, "names no query of side effects"),
         (
             Profile(keys=PROFILE.keys, effects={"memo": "success_rate"}),
             SettingsError,
@@ -88,3 +90,48 @@ def test_a_query_may_give_the_fields_of_the_key_instead(shop):
 def test_what_the_profile_must_say(shop, profile, error, words):
     with pytest.raises(error, match=words):
         told(shop, profile)
+
+
+def test_nobody_to_ask_is_said_and_the_plan_says_it_too(shop, tmp_path):
+    failures = dlq.load(shop, since=None)
+    for profile, source, why in [
+        (Profile(), shop, "names no query of side effects"),
+        (PROFILE, dlq.snapshot(dlq.connect(shop), tmp_path / "a.parquet"), "answers no queries"),
+    ]:
+        none = dlq.probe(failures, source, profile)
+        assert not len(none) and why in none.attrs["notes"][0]
+        made = dlq.plan(failures, reason="x", effects=none, limit=9, profile=profile)
+        assert made.options["effects"] is False
+        assert any("nobody asked" in one or "were not checked" in one for one in made.warnings)
+    assert not len(dlq.probe(failures.head(0), shop, PROFILE))
+
+
+def test_a_plan_names_the_tasks_whose_effects_were_not_asked(shop):
+    failures = dlq.load(shop, since=None)
+    profile = Profile(keys=PROFILE.keys, effects=PROFILE.effects)
+    made = dlq.plan(failures, reason="x", limit=9, profile=profile)
+    [mind] = [one for one in made.warnings if "nobody asked" in one]
+    assert "whether the work of memo, mail is done" in mind and "4 chosen failures" in mind
+    asked = dlq.probe(failures, shop, profile)
+    made = dlq.plan(failures, reason="x", limit=9, profile=profile, effects=asked)
+    assert not any("nobody asked" in one or "were not checked" in one for one in made.warnings)
+
+
+@pytest.mark.parametrize("name", ["00_start_here", "40_replay", "weekly_report", "30_duplicates"])
+def test_the_notebooks_hold_back_what_was_done(name, shop, tmp_path, monkeypatch):
+    (tmp_path / "profile.toml").write_text(
+        'name = "shop"\n[keys]\nmemo = "memo_{property_id}_{template_id}"\n'
+        '[effects]\nmemo = "communication_keys"\n[safety]\nmemo = "idempotent"\n'
+    )
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    _, names = play(name, without="raises-exception", source=shop)
+    if name == "30_duplicates":
+        assert names["effects"]["effect"].value_counts().to_dict() == {
+            "done": 1,
+            "not_done": 2,
+            "cannot_tell": 2,
+        }
+        return
+    held = names["rehearsal"] if name == "weekly_report" else names["plan"].summary
+    because = held.set_index("because")["failures"]
+    assert because["its side effect was already done"] == 1

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import dlqanalysis as dlq
 from dlqanalysis import readings
-from dlqanalysis.alert_rules import WITHOUT, alert_rules
+from dlqanalysis.checkup.alert_rules import WITHOUT, alert_rules
 from dlqanalysis.errors import ConnectError, DLQError, QueryError, SettingsError
+from dlqanalysis.health import THRESHOLDS
 from dlqanalysis.profile import Profile
 from dlqanalysis.sources import connect_monitor
 from dlqanalysis.sources.prometheus import metrics
@@ -280,6 +281,15 @@ def test_rules_of_ones_own_metrics_and_what_has_no_rule():
         assert f"# {name}: " in text
     with pytest.raises(QueryError, match="depth"):
         alert_rules(Profile(), own={"deth": "x"})
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_each_threshold_has_a_rule_or_a_reason(name):
+    of = [
+        alert_rules(Profile(thresholds={name: value}))
+        for value in (("3m", "77m") if isinstance(THRESHOLDS[name][0], str) else (3, 77))
+    ]
+    assert (of[0] != of[1]) != (name in WITHOUT)
 
 
 @settings(deadline=None)

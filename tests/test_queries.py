@@ -9,7 +9,7 @@ import pytest
 
 import dlqanalysis as dlq
 from dlqanalysis.errors import DLQError, QueryError, SettingsError
-from dlqanalysis.queries import catalogue, known, read
+from dlqanalysis.queries import known, read
 
 NAMES = sorted(known())
 
@@ -85,6 +85,10 @@ ANSWERS = (
     ("success_rate", {"since": "7d", "task_name": "mail"}, ["success_percent"], [(33.33,)]),
     ("task_runs", {"since": "12h"}, ["task_name"], [("mail",), ("mail",), ("memo",)]),
     ("task_runs", {"task_name": "memo"}, ["task_name"], [("memo",)]),
+    ("successes", {}, ["task_name"], [("mail",), ("memo",)]),
+    ("successes", {"task_name": "memo", "limit": 1, "since": "12h"}, ["task_name"], [("memo",)]),
+    ("later_successes", {}, ["task_id", "status"], [("u4", "success")]),
+    ("later_successes", {"since": "2d"}, ["task_id"], []),
     ("waiting_locks", {}, ["pid"], []),
 )  # fmt: skip
 
@@ -233,7 +237,7 @@ def test_a_users_own_queries_are_added(tmp_path, monkeypatch, shop):
     monkeypatch.setenv("DLQ_QUERIES", str(tmp_path))
     answer = dlq.queries(dlq.connect(shop)).by_tenant(field="property_id")
     assert answer.failures.tolist() == [1, 1, 4]
-    assert "by_tenant" in catalogue()["query"].tolist() and len(catalogue()) == len(NAMES) + 1
+    assert set(known()) == {*NAMES, "by_tenant"}
     mine.write_text("-- name: depth()\n-- Mine.\nSELECT 1")
     with pytest.raises(
         SettingsError, match=r"mine.sql:1: the name depth is taken by failures.sql:"

@@ -10,7 +10,7 @@ from dlqanalysis.errors import DLQError, SettingsError
 from dlqanalysis.model import Item, State
 from dlqanalysis.sources import connect_monitor
 from dlqanalysis.sources.queue_api import open_hand, open_monitor
-from dlqanalysis.sources.queue_api.rates import rates
+from dlqanalysis.workload import rates
 from tests.small_server import SmallServer
 
 KEY = "jobs_k-7f3e"
@@ -30,6 +30,7 @@ class Queues:
         }
         self.paused = dict.fromkeys(self.counts, False)
         self.habit = ""
+        self.log = None
         self.health = {"status": "ok", "details": {"redis": {"status": "up"}}}
 
     def __call__(self, verb, path, query, body):
@@ -41,6 +42,8 @@ class Queues:
             return 401, {"statusCode": 401, "message": "Unauthorized"}
         if (verb, path) == ("GET", "/api/v1/queue/metrics"):
             return 200, self.metrics()
+        if path == "/api/v1/logs" and self.log is not None:
+            return 200, self.log
         if verb == "POST" and self.dialect != "published":
             _, _, _, _, word, name = path.split("/")
             if self.habit == "refuses":
@@ -280,6 +283,26 @@ def test_rates_between_two_looks(serve):
     assert (found.loc["default", "completed"], found.loc["default", "per_minute"]) == (95, 100.0)
     assert found.isna().loc["critical", "success_rate"]
     assert json.dumps(found.attrs["notes"]).count("critical") == 1
+
+
+def test_the_log_of_the_api_is_evidence_where_it_has_one(serve):
+    """What it says is redacted, and no entry, however odd, breaks the others."""
+    api = Queues()
+    url, server = serve(api)
+    with connect_monitor(url) as monitor:
+        nothing = monitor.logs()
+        assert not len(nothing) and "has no /logs" in nothing.attrs["notes"][0]
+        api.log = {"logs": [
+            {"timestamp": "2026-11-20T10:00:02Z", "level": "error", "message": "job failed", "jobId": 17},
+            {"time": 1795255201000, "level": 50, "msg": "job of ann@example.com failed", "job": {"id": "a"}},
+            "bare text", {"time": "soon", "level": True, "message": {"a": "\ud800"}}, None,
+        ]}  # fmt: skip
+        found = monitor.logs(search="job", limit=20)
+    assert server.requests[-1][2] == {"level": "error", "limit": "20", "search": "job"}
+    assert found["job_id"].fillna("").tolist()[:2] in (["17", "a"], ["a", "17"])
+    assert len(found) == 5 and found["at"].notna().sum() == 2
+    assert "ann@example.com" not in " ".join(found["text"].dropna())
+    assert "error" in set(found["level"])
 
 
 def test_nothing_done_has_no_rate(serve):

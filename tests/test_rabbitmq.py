@@ -10,9 +10,9 @@ import pytest
 
 import dlqanalysis as dlq
 from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq import open_source
 from dlqanalysis.sources.rabbitmq.address import Address
-from dlqanalysis.sources.rabbitmq.properties import Properties
 from tests.rabbit import body, headers, rabbit, url_of
 from tests.source_suite import check_source
 
@@ -219,11 +219,11 @@ def test_reading_again_and_again_never_loses(
 def test_a_run_that_acts_keeps_readers_out(classic, monkeypatch):
     from dlqanalysis.sources.rabbitmq import source
 
-    monkeypatch.setattr(source, "_PATIENCE", 0.3)
     classic.fill(2)
     other = pika.BlockingConnection(pika.URLParameters(classic.url))
     other.channel().queue_declare(f"dlqanalysis.lock.{classic.dlq}", exclusive=True)
-    with pytest.raises(ConnectError, match="is acting on"):
+    with monkeypatch.context() as patch, pytest.raises(ConnectError, match="is acting on"):
+        patch.setattr(source, "_PATIENCE", 0.3)
         load(classic)
     other.close()
     assert len(load(classic)) == 2

@@ -11,6 +11,7 @@ from dlqanalysis.model import State
 from dlqanalysis.plan import plan as make_plan
 from dlqanalysis.sources.rabbitmq import open_hand, open_monitor, open_source
 from tests.rabbit import body, headers, url_of
+from tests.waiting import until
 
 pytestmark = pytest.mark.rabbitmq
 EMBED = '{"callbacks": null, "errbacks": null, "chain": [{"task":"b"}], "chord": null}'
@@ -46,6 +47,30 @@ def test_a_repaired_message_goes_with_its_headers_and_its_chain(dead):
     assert properties.headers["id"] == properties.correlation_id == receipt.sent_id
     assert properties.headers["dlqanalysis_replay_of"] == "t-1"
     assert dead.depth(dead.dlq) == 0
+
+
+@pytest.mark.parametrize(
+    ("expires", "goes"),
+    [("2020-01-01T00:00:00+00:00", False), ("2020-01-01T00:00:00", False), ("soon", False), (7, False),
+     ("2999-01-01T00:00:00+00:00", True), (None, True)],
+)  # fmt: skip
+def test_a_task_that_says_itself_that_it_is_too_late_is_repaired_first(classic, expires, goes):
+    """Protocol 1 has it in the body: a worker would discard the task, and nobody would hear of it."""
+    told = {"task": "a.b", "id": "old-1", "args": [1], "kwargs": {}, "expires": expires}
+    classic.publish(json.dumps(told).encode(), headers=None)
+    classic.reject(1)
+    with open_hand(url_of(classic.url, classic.dlq)) as hand:
+        [item] = items(load(classic))
+        [receipt] = hand.send("replay", [item], "run-1")
+        assert (receipt.state == State.SENT) is goes, receipt.detail
+        if not goes:
+            assert receipt.state == State.REFUSED and "repair it" in receipt.detail
+            told["expires"] = None
+            mended = replace(item, payload=json.dumps(told).encode())
+            [receipt] = hand.send("replay", [mended], "run-1")
+            assert receipt.state == State.SENT, receipt.detail
+    [(_, sent)] = classic.take(classic.work)
+    assert json.loads(sent) == told
 
 
 @pytest.mark.parametrize(
@@ -156,16 +181,22 @@ def test_depths_and_health_from_the_management_api(classic, amqp_management_url,
     classic.task([9])
     classic.channel.basic_get(classic.dlq)  # somebody holds one
     monitor = open_monitor(url_of(classic.url, classic.dlq))
-    wanted = [(classic.dlq, "unacked"), (classic.dlq, "dead_lettered"), (classic.work, "waiting")]
-    for _ in range(100):  # its figures are some seconds old
-        found = monitor.depths().set_index(["queue", "state"])["depth"]
-        if [found.fillna(-1).get(key) for key in wanted] == [1, 1, 1]:
-            break
-        classic.connection.sleep(0.1)
-    assert [found[key] for key in wanted] == [1, 1, 1]
-    health = {f.name.split()[0]: f for f in monitor.health()}
-    assert set(health) == {"rabbitmq", "memory", "disk", "connections"}
-    assert health["connections"].facts["connections"] >= 1
+    wanted = {
+        (classic.dlq, "unacked"): 1,
+        (classic.dlq, "dead_lettered"): 1,
+        (classic.work, "waiting"): 1,
+    }
+
+    def depths():
+        found = monitor.depths().set_index(["queue", "state"])["depth"].fillna(-1)
+        return wanted.items() <= found.to_dict().items()
+
+    def health():
+        found = {f.name.split()[0]: f for f in monitor.health()}
+        return found.get("connections") and found["connections"].facts.get("connections") and found
+
+    until(depths)  # the figures of the API are some seconds old, each by itself
+    assert set(until(health)) == {"rabbitmq", "memory", "disk", "connections"}
     monkeypatch.setenv("DLQ_RABBITMQ_MANAGEMENT_URL", "http://u:s3cret@127.0.0.1:1")
     [down] = open_monitor(url_of(classic.url, classic.dlq)).health()[-1:]
     assert down.severity == "critical" and "s3cret" not in down.text

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.model import State
 from dlqanalysis.plan import plan as make_plan
 from dlqanalysis.sources.rabbitmq import open_hand, open_source, source
+from dlqanalysis.sources.rabbitmq.held import Hold
 from tests.rabbit import body, headers, rabbit, url_of
 
 pytestmark = pytest.mark.rabbitmq
@@ -76,7 +78,7 @@ def test_a_full_queue_that_rejects_loses_nothing(dead, queue_name):
     dead.channel.queue_delete(dead.work)
     with open_hand(url_of(dead.url, dead.dlq)) as hand:
         planned = items(load(dead))
-        hand._target = lambda item: target
+        planned = [replace(one, target=target) for one in planned]
         receipts = list(hand.send("replay", planned, "run-1"))
     assert {r.state for r in receipts} == {State.REFUSED}
     assert all(f"it is at the end of '{dead.dlq}'" in r.detail for r in receipts)
@@ -94,7 +96,7 @@ def test_a_full_queue_is_seen_before_where_lengths_are_known(
     dead.fill(2)
     with open_hand(url_of(dead.url, dead.dlq)) as hand:
         planned = items(load(dead))
-        hand._target = lambda item: target
+        planned = [replace(one, target=target) for one in planned]
         assert any(f.blocks and "is full" in f.text for f in hand.preflight(planned))
         receipts = list(hand.send("replay", planned, "run-1"))
     assert {r.state for r in receipts} == {State.REFUSED}
@@ -273,3 +275,11 @@ def test_a_connection_lost_between_looking_and_moving_moves_nothing(dead):
     assert numbers(dead.take(dead.work)) == [2]
     dead.until(dead.dlq, 2)
     assert numbers(dead.take(dead.dlq)) == [0, 1]
+
+
+def test_a_queue_of_more_than_a_prefetch_count_can_say_is_read(classic, monkeypatch):
+    classic.fill(3)
+    monkeypatch.setattr(Hold, "ready", lambda held: 70_000)
+    url = url_of(classic.url, classic.dlq, "&delivery_limit=none&most=2000000")
+    assert len(dlq.load(open_source(url), since=None)) == 3
+    classic.until(classic.dlq, 3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dlqanalysis import redact as package
 from dlqanalysis.frame import from_records
-from dlqanalysis.redact import KEPT_COLUMNS, redact, redact_frame
+from dlqanalysis.redact import KEPT_COLUMNS, redact, redact_frame, redact_name
 from tests.redact_cases import GOES, MISSED, STAYS, cases
 
 MARKED = re.compile("«(.*?)»")
@@ -216,3 +216,16 @@ def test_an_empty_frame_and_repeated_labels():
     twice = pd.DataFrame([["jo@example.com", "jo@example.com"]], columns=["a", "a"])
     assert "@" not in redact_frame(twice).to_csv()
     assert redact_frame(pd.DataFrame()).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        ("emails.high-priority", "emails.high-priority"),
+        ("sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc", "<token:"),
+        ("job-AKIA" + "IOSFODNN7EXAMPLE-1", "job-<token:"),
+        ("ann@example.org", "ann@example.org"),  # it names who is hit, and joins
+    ],
+)
+def test_a_name_loses_keys_and_nothing_else(name, left):
+    assert redact_name(name).startswith(left) and ("<token:" in left) == (redact_name(name) != name)

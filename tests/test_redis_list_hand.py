@@ -21,6 +21,7 @@ from dlqanalysis.model import Outcome, State
 from dlqanalysis.sources import connect, connect_hand, connect_monitor
 from dlqanalysis.sources.redis_list import moves
 from dlqanalysis.sources.redis_list.ledger import hashes
+from tests.hand_suite import NEEDED, Ground, check_hand, with_secret
 from tests.lists import CORRUPT, UNREADABLE, Lists, counted, items, message
 
 SINCE = datetime.now(UTC) - timedelta(minutes=1)
@@ -39,6 +40,40 @@ def hand(lists):
         yield one
 
 
+class ListGround(Ground):
+    """Dead-letter lists as the suite of hands sees them."""
+
+    nowhere = "list+redis://u:s3cret@127.0.0.1:1/0?keys=dlq:*"
+    keeps = frozenset({"quarantine"})  # what is archived is in the run's snapshot
+
+    def __init__(self, lists):
+        self.lists = lists
+        url, self.secret = with_secret(lists.url.removeprefix("list+"), "default")
+        self.url = f"list+{url}"
+        lists.fill(*(message(n) for n in range(NEEDED)))
+
+    def dead(self):
+        return {json.loads(raw)["id"]: raw for raw in self.lists.all()}
+
+    def went(self):
+        return Counter(json.loads(raw)["id"] for raw in self.lists.all(self.lists.main))
+
+    def change(self, task_id):
+        raw = self.dead()[task_id]
+        place = self.lists.redis.lpos(self.lists.dlq, raw)
+        self.lists.redis.lset(self.lists.dlq, place, raw.replace(b'"tags":[]', b'"tags":[1]'))
+
+    def remove(self, task_id):
+        self.lists.redis.lrem(self.lists.dlq, 0, self.dead()[task_id])
+
+    def kept(self, row, dead):
+        return row["raw"] == dead
+
+
+def test_the_suite_of_hands(lists, tmp_path):
+    check_hand(ListGround(lists), tmp_path)
+
+
 def sent(hand, rows, action="replay", run_id="run-1", **more):
     return list(hand.send(action, items(rows, **more), run_id))
 
@@ -47,19 +82,13 @@ def states(receipts):
     return Counter(str(receipt.state) for receipt in receipts)
 
 
-def test_chosen_messages_go_to_the_main_list_and_nothing_else(lists, hand):
+def test_the_oldest_of_the_chosen_is_taken_first_and_the_rest_keeps_its_order(lists, hand):
     lists.fill(*(message(n) for n in range(10)))
     failures = lists.load()
-    chosen = failures[failures["task_id"].isin(["w-000002", "w-000007", "w-000008"])]
-    receipts = sent(hand, chosen)
-    assert [receipt.failure_id for receipt in receipts] == chosen["failure_id"].tolist()
+    receipts = sent(hand, failures[failures["task_id"].isin(["w-000002", "w-000007", "w-000008"])])
     assert {(r.state, r.detail) for r in receipts} == {(State.SENT, f"to {lists.main}")}
-    assert lists.all(lists.main) == [message(n) for n in (2, 7, 8)]  # the oldest is taken first
+    assert lists.all(lists.main) == [message(n) for n in (2, 7, 8)]
     assert lists.all() == [message(n) for n in (0, 1, 3, 4, 5, 6, 9)]
-    assert states(sent(hand, chosen)) == {"sent": 3}  # the same run again: done, not done twice
-    again = sent(hand, chosen, run_id="run-2")
-    assert states(again) == {"skipped": 3} and "run run-1 did it before" in again[0].detail
-    assert len(lists.all(lists.main)) == 3
 
 
 def test_of_identical_messages_as_many_go_as_were_chosen(lists, hand):
@@ -205,6 +234,41 @@ def test_a_result_backend_tells_more(lists, redis_url, monkeypatch):
         lists.redis.delete(lists.main)
         ids = dict(zip(failures["failure_id"], failures["task_id"], strict=True))
         assert [v.outcome for v in hand.outcomes(ids, SINCE)] == ["succeeded", "failed_again"]
+
+
+def test_a_result_from_before_the_replay_is_no_outcome(lists, redis_url, monkeypatch):
+    monkeypatch.setenv("DLQ_HOOKS_URL", lists.url)
+    monkeypatch.setenv("DLQ_HOOKS_RESULTS_URL", redis_url)
+    task = f"{lists.prefix}bad"
+    lists.fill(message(1, id=task))
+    for ended, outcome in (
+        (datetime.now(UTC) - timedelta(hours=1), "unknown"),
+        (datetime.now(UTC), "failed_again"),
+    ):
+        result = {"status": "FAILURE", "date_done": ended.isoformat()}
+        lists.redis.set(f"celery-task-meta-{task}", json.dumps(result))
+        with connect_hand("hooks") as hand:
+            if outcome == "unknown":
+                failures = lists.load()
+                sent(hand, failures)
+                lists.redis.delete(lists.main)  # a consumer has it
+            [verdict] = hand.outcomes({failures["failure_id"].iloc[0]: task}, SINCE)
+        assert verdict.outcome == outcome
+
+
+def test_a_message_that_stays_is_no_return_of_one_with_its_id(lists, hand):
+    """The newest of all goes as well, so that it cannot mark what was there before."""
+    lists.fill(message(1), message(1, retryCount=4), message(2))
+    failures = lists.load()
+    chosen = failures.iloc[[0, 2]]
+    sent(hand, chosen)
+    ids = dict(zip(chosen["failure_id"], chosen["task_id"], strict=True))
+    assert [v.outcome for v in hand.outcomes(ids, SINCE)] == [Outcome.PENDING] * 2
+    lists.redis.delete(lists.main)
+    assert [v.outcome for v in hand.outcomes(ids, SINCE)] == [Outcome.UNKNOWN] * 2
+    lists.fill(message(2, retryCount=5))  # this one came back
+    found = [v.outcome for v in hand.outcomes(ids, SINCE)]
+    assert found == [Outcome.UNKNOWN, Outcome.FAILED_AGAIN]
 
 
 def test_places_that_moved_are_found_again(lists, hand):
@@ -376,8 +440,8 @@ def test_a_full_server_refuses_and_nothing_is_lost(key_prefix):
             assert lists.all() == [message(1)] and not lists.redis.exists(lists.main)
             lists.redis.config_set("maxmemory", 2**30)
             lists.redis.config_set("maxmemory-policy", "allkeys-lru")
-            names = {f.name for f in hand.preflight(items(failures))}
-            assert "eviction" in names and "memory" not in names
+            told = {f.name: f.severity for f in hand.preflight(items(failures))}
+            assert told["eviction"] == "critical" and told["memory"] == "ok"
         lists.redis.close()
 
 

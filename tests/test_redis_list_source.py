@@ -118,6 +118,13 @@ def test_times_without_a_zone_need_one(lists):
     assert berlin["failed_at"].iloc[0] == pd.Timestamp("2026-01-15T09:00:00Z")
 
 
+def test_a_pattern_that_names_nothing_says_so(lists):
+    lists.fill(message(1))
+    assert not lists.load().attrs["notes"]
+    none = dlq.load(connect(lists.url.replace("dlq:*", "dql:*")), since=None)
+    assert not len(none) and "No list is named like" in none.attrs["notes"][0]
+
+
 def test_identical_messages_are_rows_whose_ids_stay(lists):
     lists.fill(message(1), message(1), message(2))
     before = lists.load()
@@ -299,3 +306,30 @@ def test_depths_of_dead_main_and_quarantine_lists(lists):
     assert len(dlq.running(monitor)) == 0
     assert {finding.severity for finding in monitor.health()} <= {"ok", "warning", "critical"}
     monitor.close()
+
+
+def test_many_at_once_say_what_each_says_alone():
+    from dlqanalysis.sources.redis_list.columns import Columns
+    from dlqanalysis.sources.redis_list.rows import COLUMNS, Reader
+
+    plain = [
+        b'{"id": %d, "type": "t", "payload": {"n": 1.50}, "error": "FooError: x", "failed_at": "2026-11-06T12:00:00Z"}'
+        % n
+        for n in range(20)
+    ]
+    odd = [
+        b'{"id": "\\ud800", "type": "t"}', b'{"id": 1, "type": "t", "error": {"name": "N", "stack": ["a", 1]}}',
+        b'{"id": 1, "type": "t", "type": "u", "new": NaN}', b'{"payload": [1e400], "attempts": "3"}', b"[1]", b"",
+        b'{"type": "\xff"}', b'{"id": true, "args": [1], "kwargs": {}, "failed_at": "2026-11-06T12:00:00"}',
+        b'{"id": null, "error": "", "exception_type": "", "payload": "x", "failed_at": 1732000000123}',
+        b'{"type": "cut', b'{"failed_at": "0001-01-01T00:00:00+05:00"}', b'{"failed_at": "2026-W10-1T00:00Z"}',
+        b'{"payload": ' + b"[" * 3000 + b"]" * 3000 + b"}", b' {"data" : {"a":1} } ', b'{"retries": 9999999999}',
+    ]  # fmt: skip
+    raws = [one for pair in zip(plain, odd, strict=False) for one in pair] + plain
+    for paths in ({}, {"type": "id"}, {"payload": "payload"}, {"id": "payload.n"}):
+        alone, together = Reader(paths=paths), Reader(paths=paths)
+        rows = [alone.row(raw) for raw in raws]
+        found = Columns(together).of(raws)
+        for name in COLUMNS:
+            assert found[name].to_pylist() == [row.get(name) for row in rows], (name, paths)
+        assert together.naive == alone.naive

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import dlqanalysis as dlq
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.repair import _same, spliced
+from dlqanalysis.plan.repair import _same, spliced
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 SCALARS = (
@@ -39,7 +39,7 @@ def mended(raw, change, **options):
 
 
 @given(VALUES, VALUES, STYLES)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_change_gives_what_was_asked_for(before, after, style):
     text = json.dumps(before, **style)
     new, edits = spliced(text, json.loads(text), after)
@@ -55,7 +55,7 @@ def test_any_change_gives_what_was_asked_for(before, after, style):
 
 
 @given(VALUES, VALUES, st.data(), STYLES)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_a_change_deep_inside_changes_only_the_bytes_of_that_value(value, put, data, style):
     whole = {"a": [value, {"x": value, "n": 1}], "z": value}
     text = json.dumps(whole, **style)
@@ -190,3 +190,11 @@ def test_the_arguments_are_repaired_where_the_message_is_made_of_them():
     assert found == b'{"a": 1.50, "b": 3}'
     with pytest.raises(SchemaError, match="Did you mean 'kwargs'"):
         dlq.repair(failures, refuses, of="kwarg")
+
+
+def test_the_difference_names_what_is_new_and_hides_names_that_are_personal():
+    _, difference, _ = mended(b'{"a": 1}', lambda said: {**said, "note": "x"})
+    assert difference == '+note: "x"'
+    raw, change = b'{"anna@example.com": 1}', lambda said: {"anna@example.com": 2}
+    assert mended(raw, change, redacted=False)[1] == "anna@example.com: 1 -> 2"
+    assert "anna" not in mended(raw, change)[1]

@@ -15,11 +15,11 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.errors import NotConfirmed, RunError
 from dlqanalysis.model import Outcome, State
-from dlqanalysis.run import Run
+from dlqanalysis.profile import Profile
+from dlqanalysis.replay.run import Run
 from dlqanalysis.sources.celery.hand import CeleryHand
 from tests.consumer import Consumer
-
-QUICK = {"rate": None, "wait": "20s", "poll": 0.05, "progress": lambda line: None}
+from tests.waiting import QUICK, until
 
 
 def fill(url, queue, count, task="shop.charge"):
@@ -80,13 +80,44 @@ def test_the_whole_road(shop_url, redis_url, queue, journal, hand):
     assert (row["sent"], row["succeeded"]) == (80, 80)
     assert statuses(shop_url) == {"replayed": 80}
     assert {headers["dlqanalysis_run"] for headers in worker.headers} == {run.run_id}
-    assert [line.partition(":")[0] for line in lines[:3]] == [f"stage {n} of 3" for n in (1, 2, 3)]
+    stages = dict.fromkeys(line.partition(":")[0] for line in lines if line.startswith("stage"))
+    assert list(stages) == [f"stage {n} of 3" for n in (1, 2, 3)]
     assert len(planned_again := dlq.load(dlq.connect(shop_url), since=None)) == 0, planned_again
-    with pytest.raises(RunError, match="was run already"):
+    with pytest.raises(
+        RunError, match=r"was run already.*It is over: load what fails now.*a reason of its own"
+    ):
         dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     assert journal.verify() == []
     kept = journal.events(run.run_id).set_index("event").loc["snapshot", "detail"]
     assert len(kept["sha256"]) == 64
+
+
+def test_a_route_is_the_plans_and_a_resume_keeps_it(shop_url, redis_url, queue, journal, hand):
+    fill(shop_url, "default", 30)
+    plan = planned(shop_url, journal, profile=Profile(routes={"charge": queue}))
+
+    class Stops:
+        """The hand, whose run somebody cancels after the first stage."""
+
+        def __getattr__(self, name):
+            return getattr(hand, name)
+
+        def send(self, action, items, run_id):
+            dlq.cancel(run_id, journal=journal)
+            return hand.send(action, items, run_id)
+
+    with Consumer(redis_url, shop_url, [queue]) as worker:
+        run = dlq.replay(plan, to=Stops(), journal=journal, confirm=plan.id, **QUICK)
+        assert not run.finished and 0 < run.summary.iloc[0]["sent"] < 30
+        run = dlq.resume(run.run_id, to=hand, journal=journal, confirm=plan.id)
+        until(lambda: len(worker.ran) >= 30)
+    assert run.finished and sorted(args[0] for _, _, args, _ in worker.ran) == list(range(1, 31))
+    hand.capabilities = hand.capabilities - {"reroute"}
+    fill(shop_url, "default", 1)
+    other = planned(shop_url, journal, profile=Profile(routes={"charge": queue}))
+    with pytest.raises(RunError, match=r"shop\.charge where the profile's \[routes\] says"):
+        dlq.replay(other, to=hand, journal=journal, confirm=other.id, **QUICK)
+    assert len(journal.runs()) == 1
 
 
 @pytest.mark.parametrize("typed", ["", "yes", "y", "00000000", "UPPER", "prefix", "digest"])
@@ -102,6 +133,7 @@ def test_without_the_typed_id_nothing_is_sent(shop_url, redis_url, queue, journa
         time.sleep(0.2)
     assert worker.ran == [] and statuses(shop_url) == {"failed": 3}
     assert plan.id not in str(caught.value)
+    assert ("no id was given" if not typed else "not its id") in str(caught.value)
     assert len(journal.runs()) == 0
 
 
@@ -129,7 +161,8 @@ def test_a_changed_plan_and_a_wrong_target_send_nothing(shop_url, redis_url, que
     other = failures.assign(source=failures["source"].cat.rename_categories(["bullmq:default"]))
     plan = dlq.plan(other, journal, reason="x", ungraded=None)
     with pytest.raises(
-        RunError, match=r"plan is for bullmq:default, this hand is for celery:failed_tasks"
+        RunError,
+        match=r"plan is for bullmq:default, this hand is for celery:failed_tasks. Open .*connect_hand",
     ):
         dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **QUICK)
     assert statuses(shop_url) == {"failed": 3}
@@ -144,6 +177,14 @@ def test_a_plan_of_nothing_and_odd_settings_are_refused(shop_url, queue, journal
     for odd, words in [
         ({"stages": ()}, "sends nothing"),
         ({"stages": (0,)}, "sends nothing"),
+        ({"stages": 10}, "sends nothing"),
+        ({"stages": "10"}, "sends nothing"),
+        ({"stages": (10, 2.5, None)}, "sends nothing"),
+        ({"stages": (float("inf"),)}, "sends nothing"),
+        ({"rate": 5}, 'rate="5/s"'),
+        ({"wait": 300}, 'wait="5m"'),
+        ({"wait": None}, 'wait="5m"'),
+        ({"trust": 2}, 'trust="2m"'),
         ({"gate": 95}, "no share"),
     ]:
         with pytest.raises(RunError, match=words):
@@ -201,17 +242,24 @@ def test_the_gate_holds_when_nobody_works(shop_url, redis_url, queue, journal, h
     plan = planned(shop_url, journal)
     idle = Consumer(redis_url, shop_url, [queue])  # has declared the queue, and is not running
     run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **{**QUICK, "wait": "1s"})
-    assert "10 have no outcome after 1s" in run.stopped
+    assert (
+        "10 have no outcome after 1s; it opens at 95%" in run.stopped
+    )  # they wait: nothing is unknown
+    assert "0 of 0" not in run.stopped
+    assert (
+        f"dlq.resume('{run.run_id}', to=..., journal=..., confirm=<the plan's id>) goes on."
+        in repr(run)
+    )
     assert run.summary.iloc[0]["sent"] == 10
-    assert (run.outcomes["outcome"] == Outcome.UNKNOWN).all()
+    assert (run.outcomes["outcome"] == Outcome.PENDING).all()
     with idle:
-        for _ in range(100):
-            if len(idle.ran) == 10:
-                break
-            time.sleep(0.05)
+        until(lambda: len(idle.ran) == 10)
         time.sleep(0.2)
-        later = dlq.verify(run.run_id, to=hand, journal=journal)
-    assert (later["outcome"] == Outcome.SUCCEEDED).all() and len(later) == 10
+        once = {**QUICK, "wait": "20s", "confirm": plan.id, "to": hand, "journal": journal}
+        run = dlq.resume(run.run_id, **{name: once[name] for name in once if name != "rate"})
+        assert run.summary.iloc[0]["succeeded"] == 30  # those of the first process, too
+    later = dlq.verify(run.run_id, to=hand, journal=journal)
+    assert (later["outcome"] == Outcome.SUCCEEDED).all() and len(later) == 30
 
 
 def test_a_resume_needs_the_id_and_goes_on_with_what_is_left(
@@ -278,15 +326,6 @@ def operator(*args):
     )  # fmt: skip
 
 
-def wait_for(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_killed_at_random_moments_everything_runs_exactly_once(shop_url, redis_url, queue, journal):
     """SIGKILL three times, at moments drawn by a seed, then a resume to the end."""
     fill(shop_url, queue, 150)
@@ -297,15 +336,13 @@ def test_killed_at_random_moments_everything_runs_exactly_once(shop_url, redis_u
             before = len(worker.ran)
             process = operator(*args, *journal.runs()["run_id"])
             more = before + draw.randrange(1, 30)
-            assert wait_for(
-                lambda more=more, p=process: len(worker.ran) >= more or p.poll() is not None
-            )
+            until(lambda more=more, p=process: len(worker.ran) >= more or p.poll() is not None)
             process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=30)
+            process.communicate(timeout=300)
         last = operator(*args, *journal.runs()["run_id"])
-        out, err = last.communicate(timeout=120)
+        out, err = last.communicate(timeout=300)
         assert last.returncode == 0, err
-        assert wait_for(lambda: len(worker.ran) >= 150)
+        until(lambda: len(worker.ran) >= 150)
         time.sleep(0.3)
     ran = Counter(args[0] for _, _, args, _ in worker.ran)
     assert ran == Counter(range(1, 151))
@@ -323,12 +360,12 @@ def test_two_operators_in_opposite_order_never_send_twice(
     journals = [f"sqlite:///{tmp_path / f'j{0 if shared else n}.sqlite'}" for n in range(2)]
     with Consumer(redis_url, shop_url, [queue]) as worker:
         operators = [
-            operator(shop_url, redis_url, journal, order, "200/s")
+            operator(shop_url, redis_url, journal, order, "200/s", "", str(tmp_path / "meeting"))
             for journal, order in zip(journals, ("oldest", "newest"), strict=True)
         ]
-        done = [process.communicate(timeout=120) for process in operators]
+        done = [process.communicate(timeout=300) for process in operators]
         assert [process.returncode for process in operators] == [0, 0], done
-        assert wait_for(lambda: len(worker.ran) >= 100)
+        until(lambda: len(worker.ran) >= 100)
         time.sleep(0.3)
     assert Counter(args[0] for _, _, args, _ in worker.ran) == Counter(range(1, 101))
     rows = [json.loads(out.splitlines()[-1])[0] for out, _ in done]
@@ -340,17 +377,17 @@ def test_a_run_that_is_going_on_is_not_taken_up_by_a_second_process(
     shop_url, redis_url, queue, journal, hand
 ):
     fill(shop_url, queue, 60)
-    args = (shop_url, redis_url, journal.place, "oldest", "20/s")
+    args = (shop_url, redis_url, journal.place, "oldest", "5/s")
     with Consumer(redis_url, shop_url, [queue]) as worker:
         process = operator(*args)
-        assert wait_for(lambda: len(worker.ran) >= 4 or process.poll() is not None)
+        until(lambda: len(worker.ran) >= 4 or process.poll() is not None)
         run_id = journal.runs()["run_id"].iloc[0]
         before = len(journal.events(run_id))
         with pytest.raises(RunError, match=f"is going on in process {process.pid}"):
             dlq.resume(run_id, to=hand, journal=journal, confirm=journal.run(run_id)["plan_id"])
         assert len(journal.events(run_id)) == before
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         run = dlq.resume(
             run_id, to=hand, journal=journal, confirm=journal.run(run_id)["plan_id"], rate=None,
             progress=QUICK["progress"],
@@ -364,9 +401,9 @@ def test_ctrl_c_stops_between_items(shop_url, redis_url, queue, journal):
     args = (shop_url, redis_url, journal.place, "oldest", "20/s")
     with Consumer(redis_url, shop_url, [queue]) as worker:
         process = operator(*args)
-        assert wait_for(lambda: len(worker.ran) >= 4 or process.poll() is not None)
+        until(lambda: len(worker.ran) >= 4 or process.poll() is not None)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         time.sleep(0.3)
     run = Run.read(journal.runs()["run_id"].iloc[0], journal)

@@ -10,15 +10,14 @@ import psycopg
 import pytest
 
 import dlqanalysis as dlq
+from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import RunError
 from dlqanalysis.model import Outcome
 from dlqanalysis.profile import Profile
-from dlqanalysis.progress import Progress
 from dlqanalysis.replay import execution
 from dlqanalysis.sources.celery.hand import CeleryHand
 from tests.consumer import Consumer
-
-QUICK = {"rate": None, "wait": "20s", "poll": 0.05, "progress": lambda line: None}
+from tests.waiting import QUICK
 
 
 @pytest.fixture

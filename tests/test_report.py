@@ -8,11 +8,14 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psycopg
 import pytest
 
-from dlqanalysis import errors, headline, report
+import dlqanalysis as dlq
+from dlqanalysis import errors, report
 from dlqanalysis.errors import DLQError, SettingsError
 from dlqanalysis.frame import empty, from_records
+from dlqanalysis.report import numbers
 from tests.books import FAILURES, FOLDER, HOSTILE, SECRET, small
 
 
@@ -123,7 +126,7 @@ def test_a_kernel_starts_where_home_cannot_be_written_and_a_path_is_kept_as_a_na
         monkeypatch.delenv(name, raising=False)
     export = tmp_path / "export.parquet"
     export.write_bytes(b"x")
-    book = small(tmp_path / "in.ipynb", "assert source.startswith('/')\n20 + 22")
+    book = small(tmp_path / "in.ipynb", "assert source.startswith('/')\n20 + 22", "source")
     kept = report.run(book, {"source": str(export)}, tmp_path / "out.ipynb").read_text()
     assert '"42"' in kept
     assert str(tmp_path) not in kept and "export.parquet" in kept
@@ -147,7 +150,9 @@ def test_the_page_runs_its_own_scripts_only(page):
     scripts = tags.all("script")
     assert {a.get("nonce") for a in scripts} == {nonce, None}
     assert {a.get("type") for a in scripts if not a.get("nonce")} == {"application/json"}
-    assert len([a for a in scripts if a.get("nonce")]) == 2  # plotly.js once, and the call of it
+    assert (
+        len([a for a in scripts if a.get("nonce")]) == 3
+    )  # plotly.js once, the call of it, and the order of tables
 
 
 def test_two_pages_share_no_nonce(executed, tmp_path):
@@ -225,14 +230,14 @@ def test_headline_is_small_json_without_payloads():
     assert numbers["fingerprints"]["a"]["count"] == 3
 
 
-def test_compare_and_novelty_against_last_week(tmp_path):
+def test_compare_and_lives_against_last_week(tmp_path):
     last = report.headline(week({"a": 5, "gone": 2}))
     report.keep(last, tmp_path / "last.json")
     now = report.headline(week({"a": 3, "new": 4}, day=8))
     table = report.compare(now, report.read(tmp_path / "last.json")).set_index("measure")
     assert table.loc["failures"].tolist() == [7, 7, 0]
     assert table.loc["groups"].tolist() == [2, 2, 0]
-    changed = report.novelty(now, last)
+    changed = report.lives(now, last)
     assert dict(zip(changed["fingerprint"], changed["state"], strict=True)) == {
         "n": "new", "a": "recurring", "g": "gone",
     }  # fmt: skip
@@ -240,14 +245,25 @@ def test_compare_and_novelty_against_last_week(tmp_path):
 
 def test_a_first_report_has_nothing_to_compare_with():
     numbers = report.headline(week({"a": 2}))
-    assert report.compare(numbers, None)["before"].isna().all()
-    assert set(report.novelty(numbers, None)["state"]) == {"first report"}
+    assert list(report.compare(numbers, None).columns) == ["measure", "now"]
+    assert {"state", "before", "because"}.isdisjoint(
+        report.since_last(report.lives(numbers, None), None)
+    )
+    failures = week({"a": 2, "b": 1})
+    first = report.since_last(dlq.lives(failures, None), None)
+    assert {"state", "before", "because"}.isdisjoint(first) and first["count"].tolist() == [2, 1]
+    back = dlq.lives(failures, None).assign(state=["returned", "first report"])
+    assert "state" in report.since_last(back, None) and "before" not in report.since_last(
+        back, None
+    )
+    assert report.since_last(back, numbers) is back
+    assert set(report.lives(numbers, None)["state"]) == {"first report"}
 
 
 def test_an_empty_week_has_numbers_too(tmp_path):
     nothing = report.headline(week({"a": 1}).iloc[:0])
     assert nothing["failures"] == 0 and nothing["first_failed"] == ""
-    assert len(report.novelty(nothing, None)) == 0
+    assert len(report.lives(nothing, None)) == 0
     assert report.compare(nothing, report.headline(week({"a": 1}))).loc[0, "change"] == -1
     assert len(report.rehearse(empty())) == 0
 
@@ -262,9 +278,9 @@ def test_numbers_that_are_none_are_refused(tmp_path):
 
 def test_archivable_counts_back_from_the_newest():
     failures = pd.concat([week({"a": 2}, day=1), week({"b": 3}, day=20)], ignore_index=True)
-    table = headline.archivable(failures, "10d")
+    table = numbers.archivable(failures, "10d")
     assert list(table["count"]) == [2]
-    assert len(headline.archivable(failures, "30d")) == 0
+    assert len(numbers.archivable(failures, "30d")) == 0
 
 
 def test_rehearse_makes_a_plan_and_sends_nothing(tmp_path):
@@ -277,7 +293,10 @@ def test_weekly_leaves_a_page_and_numbers_and_compares_with_the_last(tmp_path):
     first = report.weekly(
         str(export), since="", out=tmp_path, now=datetime(2026, 11, 22, tzinfo=UTC)
     )
-    assert first["html"].name == "weekly-2026-11-22.html" and first["compared_with"] is None
+    assert (
+        first["html"].name == "weekly-demo_export-2026-11-22.html"
+        and first["compared_with"] is None
+    )
     assert first["numbers"]["failures"] > 1_000
     again = report.weekly(
         str(export), since="", out=tmp_path, now=datetime(2026, 11, 29, tzinfo=UTC), queue="emails"
@@ -289,16 +308,101 @@ def test_weekly_leaves_a_page_and_numbers_and_compares_with_the_last(tmp_path):
     for section in ("happened", "last week", "patterns", "archived", "new", "replay"):
         assert re.search(rf"<h2[^>]*>[^<]*{section}", text), section
     assert ">recurring<" in text and ">gone<" in text
+    title = re.search("<title>(.+)</title>", text)[1]
+    assert re.fullmatch(r"Dead letters of the week: demo_export, \d+ to \d+ Nov", title)
+    assert f">{title}<" in text.partition("<body>")[2]
     assert str(tmp_path) not in again["notebook"].read_text()
     kept = sorted(path.suffix for path in tmp_path.glob("weekly-*"))
     assert kept == [".html", ".html", ".ipynb", ".ipynb", ".json", ".json"]
+
+
+def test_two_sources_of_one_day_and_folder_are_two_reports(tmp_path):
+    """Each keeps its page and its numbers, and is compared with the last of its own, whatever kit named that."""
+    export = (FOLDER / "data" / "demo_export.parquet").read_bytes()
+    made = {}
+    for name in ("celery", "bull"):
+        (tmp_path / f"{name}.parquet").write_bytes(export)
+        old = {**report.headline(week({"a": 1})), "asked": f"{name}.parquet"}
+        report.keep(old, tmp_path / f"daily-2026-11-1{len(made)}.json")
+        made[name] = report.daily(
+            str(tmp_path / f"{name}.parquet"), "2026-11-10", tmp_path, datetime(2026, 11, 20, tzinfo=UTC),
+            until="2026-11-10T06:00:00Z",
+        )  # fmt: skip
+    assert [one["html"].name for one in made.values()] == [
+        "daily-celery-2026-11-20.html", "daily-bull-2026-11-20.html",
+    ]  # fmt: skip
+    assert [one["compared_with"].name for one in made.values()] == [
+        "daily-2026-11-10.json", "daily-2026-11-11.json",
+    ]  # fmt: skip
+    assert "<h1" in (page := made["bull"]["html"].read_text()) and "day: bull, 10 Nov" in page
+    assert {one["numbers"]["asked"] for one in made.values()} == {"celery.parquet", "bull.parquet"}
+
+
+def test_a_page_says_what_it_read(tmp_path):
+    """Nobody who is handed 10_triage.html sees the cell in which its source stands."""
+    book = small(
+        tmp_path / "a.ipynb",
+        "'x'",
+        parameters="source: str = 'demo'  # where\nsince: str = ''  # from when on\nlimit: int = 200\n"
+        "reason: str = ''  # why\nconfirm: str = ''  # the id",
+    )
+    asked = '<p class="asked">source = demo</p>'
+    assert asked in report.html(book).read_text(encoding="utf-8")
+    given = {
+        "since": "2h",
+        "limit": "200",
+        "reason": "<b>mail to a.b@mail.example",
+        "confirm": "05c28463",
+    }
+    page = report.html(report.run(book, given, tmp_path / "b.ipynb")).read_text(encoding="utf-8")
+    [told] = re.findall('<p class="asked">(.*?)</p>', page)
+    assert told.startswith("source = demo; since = 2h; reason = &lt;b&gt;mail to &lt;email:")
+    assert "05c28463" not in told
+
+
+def test_a_first_report_says_that_there_is_none_before_it():
+    """Else its table of all groups reads as if all of them were new."""
+    failures = dlq.load(FOLDER / "data" / "demo_export.parquet", since=None)
+    rows = report.headline(failures.pipe(dlq.classify).pipe(dlq.fingerprint))
+    first = "a first report: there is no earlier one to compare with"
+    for table in (report.since_last(report.lives(rows, None), None), report.compare(rows, None)):
+        assert first in table.attrs["notes"]
+    for table in (report.since_last(report.lives(rows, rows), rows), report.compare(rows, rows)):
+        assert "notes" not in table.attrs
+    one = {**rows, "failures": 1, "groups": 1}
+    one["fingerprints"] = {"a": {**next(iter(rows["fingerprints"].values())), "count": 1}}
+    [told] = report.told(one)
+    assert told.startswith("1 failure in 1 group; 100% are of the largest: ")
+
+
+def test_a_weekly_summary_counts_what_the_report_counts_and_loads_no_rows(tmp_path):
+    """The same numbers out of counts: what is too much to load is reported on all the same."""
+    export = str(FOLDER / "data" / "demo_export.parquet")
+    whole = dlq.load(export, since=None).pipe(dlq.classify).pipe(dlq.fingerprint)
+    rows = report.headline(whole)
+    made = report.weekly(export, since="", out=tmp_path, summary=True)
+    counted = {**made["numbers"], "last_failed": rows["last_failed"]}
+    for name in ("failures", "exhausted", "groups", "classes", "queues", "tasks", "fingerprints"):
+        assert counted[name] == rows[name], name
+    assert f"{rows['failures']:,} failures in {rows['groups']:,} groups" in counted["story"][0]
+    largest = max(rows["fingerprints"].values(), key=lambda one: one["count"])
+    assert f"{largest['exception_type']}: {largest['template'][:20]}" in counted["story"][0]
+    assert made["html"].name.startswith(
+        "weekly-summary-demo_export"
+    )  # beside the report, not over it
+    book = made["notebook"].read_text(encoding="utf-8")
+    assert "dlq.summary(" in book and "dlq.load(" not in book and report.must_look(counted)
+    assert report.told({**rows, "failures": 0})[0].startswith("Quiet")
 
 
 def test_daily_is_one_page_and_a_quiet_day_says_so(tmp_path):
     export = FOLDER / "data" / "demo_export.parquet"
     day = {"since": "2026-11-10", "until": "2026-11-10T06:00:00Z"}
     quiet = report.daily(str(export), out=tmp_path, now=datetime(2026, 11, 11, tzinfo=UTC), **day)
-    assert quiet["html"].name == "daily-2026-11-11.html"
+    assert quiet["html"].name == "daily-demo_export-2026-11-11.html"
+    assert (
+        "<title>Dead letters of the day: demo_export, 10 Nov</title>" in quiet["html"].read_text()
+    )
     assert quiet["numbers"]["story"][0].startswith("Quiet: ")
     assert ">Quiet: " in quiet["html"].read_text(encoding="utf-8")
     deploys = FOLDER / "data" / "demo_deploys.csv"
@@ -337,3 +441,33 @@ def test_what_is_written_goes_where_the_caller_is(tmp_path, monkeypatch):
     report.run(book, {"out": "page.md"}, here / "done.ipynb")
     assert (here / "page.md").read_text() == "x" and not (tmp_path / "page.md").exists()
     assert str(here) not in (here / "done.ipynb").read_text()
+
+
+def test_what_went_well_later_is_read_where_the_source_has_it(shop_url, postgres_url):
+    """Two tasks of one group failed and went well later; one of another group went well before it failed."""
+    with psycopg.connect(shop_url, autocommit=True) as connection:
+        for number, (name, hour) in enumerate([("memo", 4), ("memo", 5), ("mail", 1)]):
+            connection.execute(
+                "insert into failed_tasks (task_id, task_name, queue_name, args, kwargs, exception_type,"
+                " exception_message, failed_at, status)"
+                " values (%s, %s, 'q', '[]', '{}', 'OSError', 'down', '2026-11-02T03:00Z', 'failed')",
+                (f"t{number}", name),
+            )
+            connection.execute(
+                "insert into task_executions (task_id, task_name, status, created_at)"
+                " values (%s, %s, 'success', make_timestamptz(2026, 11, 2, %s, 0, 0, 'UTC'))",
+                (f"t{number}", name, hour),
+            )
+    failures = dlq.load(shop_url, since=None).pipe(dlq.classify)
+    failures = failures.assign(fingerprint=failures["task_name"])
+    later, said = report.went_well(shop_url)
+    assert said == "2 failed tasks went well later."
+    table = dlq.lives(failures, executions=later).set_index("fingerprint")["state"]
+    assert table.to_dict() == {"memo": "superseded", "mail": "first report"}
+    with psycopg.connect(shop_url, autocommit=True) as connection:
+        connection.execute("drop table task_executions")
+    later, said = report.went_well(shop_url)
+    assert later is None and "task_executions" in said
+    later, said = report.went_well(str(FOLDER / "data" / "demo_export.parquet"))
+    assert later is None and said.startswith("Later successes are not known: Queries need")
+    assert len(dlq.lives(failures, executions=later)) == 2

@@ -42,6 +42,7 @@ REST = np.array([1.0, 300.0])  # so that the outage is a burst in two weeks
 
 def advice(parts, **profile):
     table = dlq.retry_advice(frame(parts), Profile(**profile))
+    assert list(table.columns[:3]) == ["task_name", "advice", "says"]  # a narrow page shows them
     return {(row.task_name, row.advice): row for row in table.itertuples()}
 
 
@@ -57,7 +58,7 @@ def test_retries_that_end_before_the_outage():
 
 def test_retries_that_cannot_help():
     told = advice([("memo", np.arange(10.0), 5, BROKEN, {})])
-    row = told["memo", "none"]
+    row = told["memo", "do not retry"]
     assert (row.failures, row.wasted_retries) == (10, 30)
     assert row.wasted_time == 10 * timedelta(minutes=5)
     assert (
@@ -92,7 +93,7 @@ def test_what_cannot_be_told_is_said():
     assert "nobody can say how long" in table.attrs["notes"][0]
     empty = dlq.retry_advice(frame([("mail", [1.0], 1, BUSY, {})]).head(0), Profile())
     assert not len(empty) and str(empty["outage"].dtype) == "timedelta64[us]"
-    with pytest.raises(SchemaError, match="Classify it first"):
+    with pytest.raises(SchemaError, match=r"Run failures\.pipe\(dlq\.classify\) first"):
         dlq.retry_advice(dlq.from_records([{"failure_id": "1"}]))
 
 
@@ -101,4 +102,18 @@ def test_the_demo_s_habits():
     table = dlq.retry_advice(failures, Profile.load("dlqanalysis/demo/profile.toml"))
     kinds = table.groupby("advice")["task_name"].agg(set).to_dict()
     assert "api.tasks.send_email" in kinds.get("longer", set())
-    assert kinds["none"] and (table["failures"] >= 5).all()
+    assert kinds["do not retry"] and (table["failures"] >= 5).all()
+
+
+def test_where_nobody_tells_when_it_began_the_doomed_are_still_told():
+    """Redis lists keep no first time: every patience is missing, and no advice may fail for that."""
+    nothing = {"first_failed_at": None, "enqueued_at": None}
+    parts = [
+        ("bad", np.arange(8.0), 0, ("ValidationError", "Schema validation failed: $.shop"), nothing)
+    ]
+    found = dlq.retry_advice(frame(parts))
+    assert found[["advice", "wasted_retries"]].values.tolist() == [["do not retry", 24]]
+    assert (
+        found[["patience", "wasted_time"]].isna().all().all()
+        and "Neither first_failed_at" in found.attrs["notes"][0]
+    )

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dlqanalysis.classify.book import Book
+from dlqanalysis.classify.rules import CONDITIONS, builtin, example_match, parse, read, rulebook
 from dlqanalysis.errors import RulebookError
-from dlqanalysis.rules import CONDITIONS, Book, builtin, example_match, parse, read, rulebook
 from dlqanalysis.signals import signals
 
 RULES = builtin()

@@ -5,17 +5,21 @@ import signal
 import sys
 import threading
 import time
+from functools import cache
 
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dlqanalysis as dlq
-from dlqanalysis import archive, contrast
+from dlqanalysis import archive
 from dlqanalysis.archive import dataset
 from dlqanalysis.errors import ConnectError, SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
+from dlqanalysis.patterns import contrast
 from dlqanalysis.scan import condense, work
 
 MESSAGES = ["user {} is gone", "connection reset by peer", "deadlock detected", "", "timeout after {} s", None]  # fmt: skip
@@ -48,12 +52,18 @@ def judged(failures):
 @pytest.fixture(scope="module")
 def two_workers():
     """A cluster of two real worker processes."""
-    from distributed import LocalCluster
+    from dlqanalysis.scan.cluster import local
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-    ) as cluster:
+    with local(2) as cluster:
         yield cluster
+
+
+def test_a_worker_is_one_thread_in_all_libraries(two_workers):
+    from distributed import Client
+
+    with Client(two_workers, set_as_default=False) as client:
+        found = client.run(lambda: (pl.thread_pool_size(), pa.cpu_count()))
+    assert list(found.values()) == [(1, 1)] * 2
 
 
 def same(scanned, failures):
@@ -80,7 +90,7 @@ def same(scanned, failures):
 
 
 def test_a_scan_gives_what_one_machine_gives(two_workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "ROWS", 40)
+    monkeypatch.setattr(dataset, "ROWS", 80)
     old = from_records(one(n, exception_message="was another", failed_at="2026-11-16T00:00:00Z") for n in range(0, 400, 3))  # fmt: skip
     new = from_records(one(n) for n in range(400))
     archive.append(tmp_path, old, redact=False)
@@ -197,6 +207,12 @@ def tree(things, join, width=2):
     return things[0]
 
 
+@cache
+def alone(verb, *asked):
+    """What a verb of one machine says of all rows; the same for every cut."""
+    return getattr(dlq, verb)(ROWS, *asked)
+
+
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -208,15 +224,15 @@ def test_groups_and_counts_do_not_depend_on_the_parts(cut, window, keys):
     whole = condense.framed(tree(rows, lambda some: work.joined(some, keys)))
     assert whole["count"].sum() == len(ROWS)
     if keys == condense.GROUP_KEYS:
-        pd.testing.assert_frame_equal(dlq.groups(whole, window), dlq.groups(ROWS, window))
-        pd.testing.assert_frame_equal(dlq.coverage(whole), dlq.coverage(ROWS))
-    pd.testing.assert_frame_equal(dlq.counts(whole, keys, window), dlq.counts(ROWS, keys, window))
+        pd.testing.assert_frame_equal(dlq.groups(whole, window), alone("groups", window))
+        pd.testing.assert_frame_equal(dlq.coverage(whole), alone("coverage"))
+    pd.testing.assert_frame_equal(dlq.counts(whole, keys, window), alone("counts", keys, window))
 
 
-@few
+@settings(few, max_examples=10)  # each takes a second
 @given(cut=cuts(), sample=st.sampled_from([20, 50_000]), group=st.integers(0, 3))
 def test_lift_does_not_depend_on_the_parts(cut, sample, group):
-    name = dlq.groups(ROWS)["fingerprint"][group]
+    name = alone("groups")["fingerprint"][group]
     tasks = ROWS.loc[ROWS["fingerprint"] == name, "task_name"].unique()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(contrast, "SAMPLE", sample)

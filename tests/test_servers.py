@@ -15,9 +15,11 @@ import redis
 from dlqanalysis.demo import servers
 from dlqanalysis.demo.den import Den, den
 from dlqanalysis.errors import ConnectError, SettingsError
+from tests.waiting import until
 
 _OWNER = """
 import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from dlqanalysis.demo import servers
 from dlqanalysis.demo.den import den
 with den() as home, servers.valkey(home) as url, servers.postgres(home):
@@ -28,14 +30,14 @@ with den() as home, servers.valkey(home) as url, servers.postgres(home):
 
 def _leftovers(tmp_path: Path) -> list[str]:
     """Files under the test's temporary folder and processes that name it, once both had time to go."""
-    for _ in range(300):
+    patient = time.monotonic() + 60
+    while True:
         processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
         left = [line for line in processes.splitlines() if str(tmp_path) in line]
         left += [str(path) for path in tmp_path.iterdir()]
-        if not left:
-            return []
+        if not left or time.monotonic() > patient:
+            return left
         time.sleep(0.05)
-    return left
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_nothing_is_left_however_the_owner_ends(tmp_path, name, end, status):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert ran.stdout.startswith(str(tmp_path)), ran.stderr
     assert ran.returncode == status, (name, ran.stderr)
@@ -160,11 +162,9 @@ def test_rabbitmq_dead_letters_a_rejected_message(amqp_url, queue_name):
     )
     channel.basic_publish("", work, b"hello")
     channel.basic_reject(channel.basic_get(work)[0].delivery_tag, requeue=False)
-    for _ in range(100):
-        method, properties, body = channel.basic_get(dead, auto_ack=True)
-        if method:
-            break
-        time.sleep(0.02)
+    _, properties, body = until(
+        lambda: (got := channel.basic_get(dead, auto_ack=True))[0] is not None and got
+    )
     connection.close()
     assert body == b"hello"
     assert properties.headers["x-death"][0]["reason"] == "rejected"

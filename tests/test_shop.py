@@ -88,7 +88,7 @@ def test_on_rabbitmq_the_failed_message_is_also_dead_lettered(amqp_shop):
     amqp_shop.wait_for("select count(*) from failed_tasks", 1)
     connection = pika.BlockingConnection(pika.URLParameters(amqp_shop.broker))
     dead = connection.channel().consume(
-        f"{amqp_shop.prefix}emails.dlq", auto_ack=True, inactivity_timeout=10
+        f"{amqp_shop.prefix}emails.dlq", auto_ack=True, inactivity_timeout=60
     )
     method, properties, body = next(dead)
     connection.close()

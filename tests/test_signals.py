@@ -1,5 +1,6 @@
 """Codes in all their spellings, causes followed to the root, and nothing read out of what is no statement."""
 
+import re
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlqanalysis.signals import KINDS, signals
+from dlqanalysis.signals.quote import quote
 
 # (kind, code, exception type, message)
 CODES = [
@@ -32,7 +34,13 @@ CODES = [
     ("sqlstate", "23505", "*pgconn.PgError", "ERROR: duplicate key value (SQLSTATE 23505)"),
     ("sqlstate", "40P01", "Npgsql.PostgresException", "40P01: deadlock detected"),
     ("sqlstate", "23505", "error", "boom { code: '23505' }"),
+    ("sqlstate", "57014", "snowflake.connector.errors.ProgrammingError", "000604 (57014): SQL execution canceled"),
+    ("mssql", "-2", "Microsoft.Data.SqlClient.SqlException", "Execution Timeout Expired.\nError Number:-2,State:0,Class:11"),
+    ("twilio", "21610", "RestException", "[HTTP 400] 21610 : Attempt to send to unsubscribed recipient"),
+    ("twilio", "30007", "SmsError", "Twilio says undelivered, error code 30007"),
+    ("twilio", "20429", "Exception", "Too many requests, see https://www.twilio.com/docs/errors/20429: twilio error code 20429"),
     ("sqlstate", "HYT00", "pyodbc.OperationalError", "('HYT00', '[HYT00] [Microsoft] timeout')"),
+    ("exit_signal", "SIGKILL", "Error", "waitpid returned 9 for worker 4"),
     ("mysql", "2006", "OperationalError", "(2006, 'MySQL server has gone away')"),
     ("mysql", "1213", "*mysql.MySQLError", "Error 1213 (40001): Deadlock found"),
     ("mysql", "1045", "QueryException", "SQLSTATE[HY000] [1045] Access denied"),
@@ -42,6 +50,10 @@ CODES = [
     ("prisma", "P2002", "PrismaClientKnownRequestError", "Unique constraint failed (P2002)"),
     ("errno", "ECONNREFUSED", "OSError", "[Errno 111] Connection refused"),
     ("errno", "ECONNRESET", "OSError", "[WinError 10054] An existing connection was forcibly closed"),
+    ("errno", "EACCES", "PermissionError", "[WinError 5] Access is denied: 'C:\\\\in\\\\7.csv'"),
+    ("errno", "EBUSY", "PermissionError", "[WinError 32] The process cannot access the file"),
+    ("errno", "ENOBUFS", "OSError", "[Errno 105] No buffer space available"),
+    ("http_status", "403", "botocore.exceptions.ClientError", "An error occurred (403) when calling the HeadBucket operation: Forbidden"),
     ("errno", "EAI_AGAIN", "gaierror", "[Errno -3] Temporary failure in name resolution"),
     ("errno", "ECONNREFUSED", "redis.ConnectionError", "Error 111 connecting to redis:6379."),
     ("errno", "ECONNREFUSED", "Error", "connect ECONNREFUSED 127.0.0.1:80"),
@@ -96,12 +108,36 @@ NOT_CODES = [
     ("code", "sqlalchemy.exc.InternalError", "x"),
     ("smtp", "Error", "The import failed: 421 of 500 rows"),
     ("exit_code", "Error", "get() returned more than one -- it returned 2!"),
+    ("http_status", "shop.Item404", "gone"),
+    ("http_status", "QueryException", "boom (SQL: select 1 where note = 'status: 404')"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "name", "message"), NOT_CODES)
 def test_a_number_is_not_taken_for_another_kind_of_code(kind, name, message):
     assert signals(name, message).codes.get(kind, {}) == {}
+
+
+def test_of_many_codes_some_are_kept_but_of_names_all():
+    numbers = " ".join(f"status: {n};" for n in range(400, 440))
+    assert len(signals("Error", numbers).codes["http_status"]) == 12
+    names = [f"E_{letter}_{other}" for letter in "ABCDE" for other in "VWXYZ"]
+    assert set(
+        signals("Error", " ".join(f"code: '{name}'" for name in names)).codes["code"]
+    ) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "text", "quoted"),
+    [
+        (["timed out", re.compile("timed out")], "it timed out", "timed out"),
+        ([re.compile("eset")], "was unresettable", "unresettable"),
+        ([re.compile("setta")], "an unresettable x", "unresettable"),
+        ([re.compile("key '\\w+")], "no key 'a b' here", "key 'a"),
+    ],
+)
+def test_a_quote_is_whole_words_and_said_once(reasons, text, quoted):
+    assert quote(reasons, text) == quoted
 
 
 PYTHON_DIRECT = """Traceback (most recent call last):
@@ -159,6 +195,28 @@ def test_frames_and_source_lines_say_nothing():
     assert "Timeout.java" not in signals("StepFailed", "step 3 failed", JAVA).text
 
 
+def test_what_a_traceback_repeats_is_read_once():
+    end = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+    said = "(0, '')"
+    found = signals("pymysql.err.InterfaceError", said, f"{end}pymysql.err.InterfaceError: {said}")
+    assert found.text == said
+    more = signals("app.Failed", "no", f"{end}app.Failed: no\ncode: 'ECONNRESET'")
+    assert more.text == "no\ncode: 'ECONNRESET'"
+
+
+def test_a_traceback_without_frames_and_one_of_a_group_keep_their_own_lines():
+    bare = signals(
+        "app.Failed", "no", "Traceback (most recent call last):\nOSError: [Errno 28] full"
+    )
+    assert "ENOSPC" in bare.codes["errno"]
+    group = (
+        "  + Exception Group Traceback (most recent call last):\n"
+        '  |   File "a.py", line 1, in f\n  |     wait(timeout=5)\n'
+        "  | ExceptionGroup: two (1 sub-exception)\n"
+    )
+    assert "timeout=5" not in signals("app.Failed", "no", group).text
+
+
 def test_what_was_being_handled_is_kept_apart():
     text = PYTHON_DIRECT.replace(
         "The above exception was the direct cause of the following exception:",
@@ -205,9 +263,9 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=[repr(text[:8]) for text in HOSTILE])
 def test_hostile_text_takes_no_time(text):
     """A bound so wide that only a pattern that backtracks can break it, on any machine."""
-    start = time.perf_counter()
+    start = time.process_time()
     signals(text, text, text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 5
 
 
 TEXTS = st.text(st.characters(codec=None), max_size=300) | st.sampled_from(
@@ -228,4 +286,4 @@ def test_it_never_raises_and_keeps_its_form(name, message, traceback):
 
 def test_nothing_is_nothing():
     found = signals(None, None, None)
-    assert (found.types, found.text, dict(found.codes), found.root_type) == ((), "", {}, "")
+    assert (found.types, found.text, dict(found.codes)) == ((), "", {})

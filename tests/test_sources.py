@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 import dlqanalysis as dlq
-from dlqanalysis import sources
+from dlqanalysis import loading
 from dlqanalysis.errors import QueryError, SchemaError, SettingsError
 from dlqanalysis.frame import SCHEMA, check, content_hash
 from dlqanalysis.sources._payload_state import payload_state
@@ -76,6 +76,51 @@ def test_filters(url, road):
     assert found == {name: rows for name, _, rows in FILTERS}
 
 
+NOTHING = (
+    ({"task": "send_emial"}, ["No failure has the task 'send_emial' (108 of other tasks in this time). Did you mean 'send_email'?"]),
+    ({"task": "api.tasks.send_emial"}, ["No failure has the task 'api.tasks.send_emial' (108 of other tasks in this time)."
+                                        " Did you mean 'api.tasks.send_email'?"]),
+    ({"queue": "email"}, ["No failure has the queue 'email' (108 of other queues in this time). Did you mean 'emails'?"]),
+    ({"exception": "zzz"}, ["No failure has the exception 'zzz' (108 of other exceptions in this time). There are"
+                            " smtplib.SMTPException, ValueError."]),
+    ({"task": "send_emial", "queue": "emails"}, ["No failure has the task 'send_emial' (108 of other tasks in this time)."
+                                                 " Did you mean 'send_email'?"]),
+    ({"queue": "memos", "exception": "SMTPException"}, ["No failure has the queue 'memos' and the exception 'SMTPException'"
+                                                        " (108 others in this time)."]),
+    ({"task": "send_emial", "since": "2026-12-01"}, ["Nothing failed since 01 Dec 2026 00:00 UTC."]),
+    ({"since": "2026-12-01", "until": "2026-12-02"}, ["Nothing failed since 01 Dec 2026 00:00 UTC and until 02 Dec 2026 00:00 UTC."]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "notes"), NOTHING)
+def test_a_name_that_no_failure_has_is_no_all_clear(url, asked, notes):
+    found = load(url, **asked)
+    assert not len(found) and found.attrs["notes"] == notes
+    [told] = dlq.story(found.pipe(dlq.classify).pipe(dlq.fingerprint))
+    quiet = notes[0].startswith("Nothing failed")
+    assert (
+        told.startswith("Quiet: nothing failed in this time (since ")
+        if quiet
+        else told == f"Nothing matches. {notes[0]}"
+    )
+    if not quiet:
+        assert dlq.summary(url, **{"since": None, **asked}).attrs["notes"] == notes
+
+
+def test_a_source_that_answers_no_wider_question_says_what_it_can(url, monkeypatch):
+    source = open_source(url)
+    read = source.read
+
+    def narrow(selection, columns):
+        if not selection.task:
+            raise QueryError("It took too long.")
+        return read(selection, columns)
+
+    monkeypatch.setattr(source, "read", narrow)
+    found = load(source, task="send_emial, nap")
+    assert found.attrs["notes"] == ["No failure has the task 'send_emial' or 'nap'."]
+
+
 def test_both_roads_give_the_same_frame(url):
     fast, slow = open_source(url), open_source(url)
     slow.road = "sqlalchemy"
@@ -101,11 +146,24 @@ def test_a_load_says_what_was_asked(url):
     attrs = load(url, queue="emails", since="2026-11-01").attrs
     assert attrs == {
         "selection": "since 2026-11-01 00:00Z; queue emails; status failed",
+        "asked": {
+            "celery:failed_tasks": {
+                "since": "2026-11-01T00:00:00+00:00",
+                "until": None,
+                "queue": ["emails"],
+                "task": [],
+                "exception": [],
+                "status": ["failed"],
+                "limit": None,
+            }
+        },
         "narrows": True,
         "truncated": False,
         "notes": [],
         "source": "celery:failed_tasks",
         "tracebacks": "representatives",
+        "unmatched": [],
+        "absent": [],
     }
     assert not load(url).attrs["narrows"]
 
@@ -155,7 +213,7 @@ def test_representatives_have_a_limit_and_say_so(url, monkeypatch):
 
 
 def test_details_fill_these_rows_and_say_what_is_gone(url, monkeypatch):
-    monkeypatch.setattr(sources, "_AT_ONCE", 3)
+    monkeypatch.setattr(loading, "_AT_ONCE", 3)
     source = dlq.connect(url)
     failures = load(source)
     some = failures[failures.traceback.isna()].head(7)

@@ -9,7 +9,7 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.demo import incident
 from dlqanalysis.frame import check
-from dlqanalysis.headline import headline
+from dlqanalysis.report.numbers import headline
 from dlqanalysis.sources.celery import open_source
 
 ROWS = 3_000

@@ -3,7 +3,9 @@
 import pytest
 
 from dlqanalysis.classify import classify
+from dlqanalysis.classify.rules import rulebook
 from dlqanalysis.frame import from_records
+from dlqanalysis.signals import signals
 
 CLASS = {"T": "transient", "P": "permanent", "D": "data", "U": "unknown"}
 
@@ -48,6 +50,40 @@ KNOWN_WRONG = [
     ("D", "P", "Error", "invalid palette of the parcel label"),
     # an advice of a tool that looks at the code
     ("P", "U", "UniformNotifier::Exception", "USE eager loading detected"),
+    # a step that names what it works on, and no reason
+    ("UD", "P", "WorkflowError", "Unable to determine primary image path for job 1194234"),
+    # a conflict of versions: a new attempt reads the record again, unless the job itself carries the version
+    (
+        "DP",
+        "T",
+        "Elastic::Transport::Transport::Errors::Conflict",
+        "[409] version_conflict_engine_exception: [1]: version conflict, current version [3] is different",
+    ),
+    # Spring's way to say that no method takes a message of this type
+    ("P", "U", "ListenerExecutionFailedException", "Listener method 'no match' threw exception"),
+    # a word that speaks of values, about a limit of the platform
+    ("TP", "D", "FunctionInvocationException", "Exceeded maximum function execution count"),
+    # a browser's answers to a command: some pass, some are the page's, some the code's
+    (
+        "TP",
+        "D",
+        "ProtocolError",
+        "Protocol error (Page.createIsolatedWorld): No frame for given id found",
+    ),
+    (
+        "P",
+        "U",
+        "ProtocolError",
+        "Protocol error (Extensions.loadUnpacked): Could not load javascript 'a.js' for script.",
+    ),
+    # Django's permissions behind a file's name
+    ("P", "D", "app.ConsumerError", "7.pdf: Content type for given perms and klass differs"),
+    # an id that has changed, without a word for it
+    ("DP", "U", "telegram.error.ChatMigrated", "Group migrated to supergroup. New chat id: 5"),
+    # a process that ends by itself, as often a decision of the code as of a deploy
+    ("U", "T", "SystemExit", "exit"),
+    # a tool's name for an address of another kind, behind the words of a failed connection
+    ("P", "D", "OSError", "Exit with code 1 due to network error: ProtocolUnknownError"),
     # code that swallows its cause
     ("T", "U", "Exception", "Could not get exchange rates"),
 ]
@@ -81,6 +117,10 @@ TRAPS = [
     ("data", "celery.exceptions.ChordError", "Dependency 1 raised DoesNotExist('Order matching query does not exist.')"),
     ("transient", "UnrecoverableError", "connect ECONNREFUSED 10.0.0.1:80"),
     ("permanent", "UnrecoverableError", "no more"),
+    ("data", "UnrecoverableError", "Campaign not found"),
+    ("permanent", "FileNotFoundError", "[Errno 2] No such file or directory: 'nix-instantiate'"),
+    ("permanent", "RuntimeError", "Docker Compose not found. Install Docker Desktop."),
+    ("permanent", "Error", "The client did not initialize yet. Please run \"prisma generate\""),
     ("data", "SyntaxError", "Unexpected token < in JSON at position 0"),
     ("permanent", "SyntaxError", "invalid syntax (tasks.py, line 3)"),
     ("permanent", "Error", "Invalid value for timeout: -1"),
@@ -111,12 +151,27 @@ TRAPS = [
     ("transient", "Error", "mail_gateway_overloaded"),
     ("permanent", "psycopg2.OperationalError", 'connection to server at "db" failed: FATAL:  password authentication failed'),
     ("permanent", "Error", "Cannot connect: certificate has expired"),
+    ("transient", "SequelizeConnectionError", "sorry, too many clients already"),
+    ("permanent", "SequelizeConnectionError", "Client does not support authentication protocol requested by server"),
+    ("permanent", "java.lang.IllegalStateException", "Already managing a client with id 0"),
     ("unknown", "Error", "Message rejected by its consumer"),
     ("data", "Error", "The payment was rejected"),
     ("transient", "ActiveJob::DeserializationError", "Error while trying to deserialize arguments: Lost connection to MySQL server during query"),
     ("data", "ActiveJob::DeserializationError", "Error while trying to deserialize arguments: Couldn't find Order with 'id'=7"),
     ("transient", "Error", "Cannot reach the payment service"),
     ("permanent", "IllegalStateException", "Cannot reach statement"),
+    ("permanent", "botocore.errorfactory.ResourceNotFoundException", "An error occurred (ResourceNotFoundException) when calling the GetSecretValue operation: not found"),
+    ("data", "botocore.errorfactory.NoSuchKey", "An error occurred (NoSuchKey) when calling the GetObject operation: not found"),
+    ("data", "app.SyncError", "{'email': ['is taken by somebody else']}"),
+    ("data", "app.SyncError", "instance ghost not found"),
+    ("transient", "KafkaJSNonRetriableError", "Connection error: connect ECONNREFUSED 10.0.0.1:9092"),
+    ("permanent", "KafkaJSNonRetriableError", "Invalid topic"),
+    ("data", "ApiClientError", '{"title":"Member Exists","status":400,"detail":"a@example.org is already a list member."}'),
+    ("unknown", "Exception", "key not found: :timeout"),
+    ("transient", "javax.net.ssl.SSLException", "Tag mismatch!"),
+    ("data", "Exception", "XML syntax error on line 1: unexpected EOF"),
+    ("permanent", "SyntaxError", "Unexpected token '{' while compiling ejs"),
+    ("permanent", "*errors.errorString", "tls: failed to find any PEM data in certificate input"),
     ("data", "pydantic.ValidationError", "1 validation error for Job\nretry\n  Input should be a valid integer [type=int_parsing]"),
 ]  # fmt: skip
 
@@ -124,3 +179,24 @@ TRAPS = [
 @pytest.mark.parametrize(("expected", "kind", "message"), TRAPS)
 def test_the_same_word_means_different_things(expected, kind, message):
     assert _class_of(kind, message) == expected
+
+
+# Classes that name only the layer that failed, and sentences that refuse: the sentence counts.
+LAYERS = [
+    "SequelizeConnectionError", "requests.exceptions.ConnectionError", "kombu.exceptions.OperationalError", "MongoNetworkError",
+    "redis.exceptions.ConnectionError", "KafkaConnectionError", "NetworkError", "java.net.ConnectException", "APIConnectionError",
+    "DatabaseConnectionError", "amqp.AMQPConnectionError", "TransportError", "SSHException", "FetchError",
+]  # fmt: skip
+REFUSALS = [
+    "Client does not support authentication protocol requested by server", "Permission denied", "password authentication failed",
+    "certificate has expired", "Unknown database 'dev'", "Cannot use a string as a port", "invalid proxy url",
+    "Customer 7 not found", "Unsupported scheme", "the address is missing",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_class_that_names_its_layer_yields_to_a_sentence_that_refuses(kind):
+    book = rulebook()
+    said = [str(book.judge(signals(kind, text)).rule.failure_class) for text in REFUSALS]
+    assert "transient" not in said
+    assert book.judge(signals(kind, "")).rule.failure_class == "transient"

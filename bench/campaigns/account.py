@@ -1,5 +1,6 @@
 """What a campaign came to: what ran, compared with what was planned."""
 
+import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ class Count:
     seconds: float = 0.0
     note: str = ""
     troubles: list[str] = field(default_factory=list)
+    ended: bool = True  #: whether the run came to its end in the time it had
 
     @property
     def kept(self) -> bool:
@@ -73,13 +75,13 @@ def account(
         world=world.title, campaign=campaign, planned=len(ids), executed=counts["executed"],
         twice=counts["twice"], unplanned=sum(ran[one] for one in strangers), lost=counts["lost"],
         uncertain=counts["uncertain"], left=counts["left"], settled=settled, wrong=counts["wrong"],
-        faults=faults, seconds=round(seconds, 1), note=note, troubles=troubles,
+        faults=faults, seconds=round(seconds, 1), note=note, troubles=troubles, ended=world.ended,
     )  # fmt: skip
 
 
 def _settled(journal: dlq.Journal) -> int:
     """How many doubts were settled by asking the system, by the entries that say so."""
-    with sqlite3.connect(journal.place.removeprefix("sqlite:///")) as db:
+    with contextlib.closing(sqlite3.connect(journal.place.removeprefix("sqlite:///"))) as db:
         return int(
             db.execute(
                 "SELECT count(*) FROM dlq_entries WHERE detail LIKE '%settled: %' AND event IN"

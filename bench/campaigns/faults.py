@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import sqlite3
@@ -20,13 +21,11 @@ import psycopg
 import redis
 
 from bench.campaigns.account import Count, account
-from bench.campaigns.kills import finish, opened, run_of, settle_down
+from bench.campaigns.kills import finish, opened, run_of
 from bench.campaigns.operators import Operators, Order
 from bench.campaigns.worlds import World
 from dlqanalysis.demo import servers
 from dlqanalysis.demo.den import Den
-
-_TRIES = 60
 
 
 def _until_done(
@@ -46,19 +45,18 @@ def _until_done(
     before = world.load()
     stops = 0
     begin()
-    for _ in range(_TRIES):
-        answer = crew.answer(crew.start(replace(order, run_id=run_of(order))))
-        if "error" not in answer and not answer.get("stopped"):
-            break
-        stops += 1
-        time.sleep(0.1)
-    met = faults()
-    end()
+    try:
+        while world.left() > 0:
+            pid = crew.start(replace(order, run_id=run_of(order)))
+            answer = crew.answer(pid, world.left())
+            if "error" not in answer and not answer.get("stopped"):
+                break
+            stops += 1
+            time.sleep(0.1)
+        met = faults()
+    finally:
+        end()
     troubles = finish(world, crew, order)
-    world.drain()
-    if not world.atomic:
-        troubles += finish(world, crew, order)
-    settle_down(world)
     seconds = time.monotonic() - began
     said = f"the run stopped {stops} times" + (f"; {note}" if note else "")
     counted = account(world, campaign, before, [journal], met, seconds, said)
@@ -76,12 +74,11 @@ def full(world: World, crew: Operators) -> Count:
     before = world.load()
     answer = crew.answer(crew.start(replace(order, full_after=40_000)))
     stopped = answer.get("error") or str(answer.get("stopped"))
+    said = re.findall(r"journal at \S+ (failed: .{,40}?)\.", stopped)
     met = int("JournalError" in stopped or "journal at" in stopped)
     moved = world.count()
     troubles = finish(world, crew, order)
-    world.drain()
-    settle_down(world)
-    note = f"stopped after {moved} executions: {stopped[:60].splitlines()[0]}"
+    note = f"stopped after {moved} executions{f', {said[0]}' if said else ''}"
     seconds = time.monotonic() - began
     counted = account(world, "the journal's disk is full", before, [journal], met, seconds, note)
     counted.troubles += troubles + ([] if met else ["the disk did not get full"])
@@ -159,7 +156,7 @@ def cut(world: World, crew: Operators, seed: int, cuts: int, every: int, of: str
     order = replace(world.order, **{of: wire.url})
     try:
         return _until_done(
-            world, crew, "answers lost", order,
+            world, crew, f"answers of the {of} lost", order,
             begin=lambda: setattr(wire, "open", True), faults=lambda: wire.cuts,
             end=lambda: setattr(wire, "open", False),
         )  # fmt: skip
@@ -270,9 +267,9 @@ def restarted(
 
     def strike() -> None:
         for _ in range(times):
-            seen = _sent(journal)
-            while not over.is_set() and _sent(journal) <= seen:
-                time.sleep(0.02)  # not before the run has gone on
+            seen = _last_sent(journal)
+            while not over.wait(0.02) and _last_sent(journal) == seen:
+                pass  # not before the run has gone on
             if over.wait(draw.uniform(0, 0.3)):
                 return
             den.kill()
@@ -292,7 +289,7 @@ def restarted(
     )  # fmt: skip
 
 
-def _sent(journal: Path) -> int:
-    with sqlite3.connect(journal, timeout=30) as db:
-        asked = "SELECT count(*) FROM dlq_entries WHERE event = 'sent'"
-        return int(db.execute(asked).fetchone()[0])
+def _last_sent(journal: Path) -> int:
+    with contextlib.closing(sqlite3.connect(journal, timeout=30)) as db:
+        asked = "SELECT seq FROM dlq_entries WHERE event = 'sent' ORDER BY seq DESC LIMIT 1"
+        return next((int(row[0]) for row in db.execute(asked)), 0)

@@ -17,6 +17,7 @@ from dlqanalysis.sources import connect, connect_hand
 from dlqanalysis.sources.celery.hand import CeleryHand
 from tests.bull import Bull
 from tests.lists import Lists
+from tests.priority_world import World as PriorityQueue
 from tests.rabbit import headers, rabbit, url_of
 
 #: JSON texts and what is none
@@ -45,6 +46,11 @@ class Bytes:
     same: int
     held: list[str]
     changed: list[str]
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing was changed or lost, and something went at all."""
+        return not self.changed and self.same > 0
 
 
 def _sent(source: str, hand: object, place: Place) -> None:
@@ -116,6 +122,48 @@ def bullmq(place: Place, version: int) -> Bytes:
     )  # fmt: skip
 
 
+def priority_redis(place: Place) -> Bytes:
+    """The payload of an entry, and of its task."""
+    made = PriorityQueue(place.redis, f"{place.token}:")
+    entries = {}
+    with contextlib.closing(made.redis):
+        for n, (name, raw) in enumerate(HOSTILE.items()):
+            whole = made.dead(f"t{n}", payload="HERE").replace(b'"HERE"', raw)
+            entries[name] = (f"t{n}", whole)
+            made.redis.lset(made.key("dlq:normal"), 0, whole)
+            made.redis.set(made.key(f"dlq:task:t{n}"), whole)
+            made.redis.hset(made.key(f"task:t{n}"), "payload", raw)
+        _sent(made.url, connect_hand(made.url), place)
+        waiting = [one.decode() for one in made.list("tasks:normal")]
+        stayed = made.list("dlq:normal")
+        now = {
+            name: made.redis.hget(made.key(f"task:{one}"), "payload")
+            for name, (one, _) in entries.items()
+        }
+    return _told(
+        "Priority queue, Redis", HOSTILE,
+        lambda name, raw: entries[name][0] in waiting and now[name] == raw,
+        lambda name, raw: entries[name][1] in stayed and now[name] == raw,
+    )  # fmt: skip
+
+
+def _over_redis(place: Place, queue: str) -> list[bytes]:
+    """Send, and give the bodies of the messages that came."""
+    client = redis.Redis.from_url(place.redis)
+    with contextlib.closing(client):
+        client.sadd(f"_kombu.binding.{queue}", f"{queue}\x06\x16\x06\x16{queue}")
+        _sent(place.postgres, CeleryHand.connect(place.postgres, place.redis), place)
+        messages = [json.loads(raw) for raw in client.lrange(queue, 0, -1)]
+    return [base64.b64decode(message["body"]) for message in messages]
+
+
+def _over_rabbitmq(place: Place, queue: str) -> list[bytes]:
+    """The same on the other broker."""
+    with rabbit(place.amqp, queue) as made:
+        _sent(place.postgres, CeleryHand.connect(place.postgres, place.amqp), place)
+        return [raw for _, raw in made.take(queue)]
+
+
 def celery(place: Place) -> Bytes:
     """Arguments in a column of text; bytes that no text of Postgres can hold are not given."""
     queue = f"{place.token}.payments"
@@ -131,17 +179,12 @@ def celery(place: Place) -> Bytes:
                     (name, queue, raw.decode()),
                 )
                 given[name] = raw
-    client = redis.Redis.from_url(place.redis)
-    with contextlib.closing(client):
-        client.sadd(f"_kombu.binding.{queue}", f"{queue}\x06\x16\x06\x16{queue}")
-        _sent(place.postgres, CeleryHand.connect(place.postgres, place.redis), place)
-        messages = [json.loads(raw) for raw in client.lrange(queue, 0, -1)]
-    bodies = [base64.b64decode(message["body"]) for message in messages]
+    bodies = (_over_rabbitmq if place.amqp else _over_redis)(place, queue)
     with psycopg.connect(place.postgres) as db:
         asked = "SELECT task_id, kwargs FROM failed_tasks WHERE status = 'failed'"
         stayed = {name: text.encode() for name, text in db.execute(asked)}
     return _told(
-        "Celery table, Redis broker", given,
+        f"Celery table, {'RabbitMQ' if place.amqp else 'Redis'} broker", given,
         lambda _, raw: sum(raw in body for body in bodies) == 1,
         lambda name, raw: stayed.get(name) == raw,
     )  # fmt: skip

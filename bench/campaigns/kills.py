@@ -1,5 +1,6 @@
 """Operators that are killed at random moments and followed by the next, and operators that work against each other."""
 
+import contextlib
 import random
 import sqlite3
 import time
@@ -11,8 +12,8 @@ from bench.campaigns.account import Count, account
 from bench.campaigns.operators import Operators, Order
 from bench.campaigns.worlds import World
 
+_BATCH = 60  #: items that go together at least, roughly
 _STARTS = 0.6  #: seconds within which an operator looks, settles and plans, roughly
-_ENOUGH = 900.0
 
 
 def opened(world: World, journal: Path) -> tuple[Order, dlq.Journal]:
@@ -24,48 +25,80 @@ def opened(world: World, journal: Path) -> tuple[Order, dlq.Journal]:
 
 def run_of(order: Order) -> str:
     """The run that an order's reason has in its journal, empty when there is none yet."""
-    with sqlite3.connect(order.journal.removeprefix("sqlite:///"), timeout=30) as db:
+    file = order.journal.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as db:
         found = db.execute("SELECT run_id FROM dlq_runs WHERE reason = ?", (order.reason,))
         return next((row[0] for row in found), "")
 
 
-def killed(world: World, crew: Operators, kills: int, seed: int, seconds: float = 600) -> Count:
-    """SIGKILL after so many executions as a seed draws, a fourth of them at once after the start; then to the end."""
+def judged(order: Order) -> int:
+    """Of how many items the journal knows what became of them: how far the operators have come."""
+    file = order.journal.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(file, timeout=30)) as db:
+        told = "SELECT count(*) FROM dlq_entries WHERE event IN ('sent', 'skipped', 'refused')"
+        return int(db.execute(told).fetchone()[0])
+
+
+def killed(world: World, crew: Operators, kills: int, seed: int) -> Count:
+    """SIGKILL after so many items as a seed draws, some at once after the start, until so many kills met
+    a running operator; then to the end.
+
+    The journal tells how far an operator is: where workers are slower than replays, all is sent long before it is
+    executed, and a kill by what was executed comes too late.
+    """
     draw, began = random.Random(seed), time.monotonic()
     order, journal = opened(world, crew.folder / "journal.sqlite")
     before = world.load()
-    most = max(1, round(1.6 * world.size / max(kills, 1)))
-    met = 0
-    for _ in range(kills):
-        if time.monotonic() - began > seconds:
-            break
-        start, pid = world.count(), crew.start(replace(order, run_id=run_of(order)))
-        if draw.random() < 0.25:
+    met = made = 0
+    while met < kills and world.left() > 0 and (left := world.size - (start := judged(order))) > 0:
+        each = left / (kills - met)
+        most = max(1, round(1.6 * each))
+        pid = crew.start(replace(order, run_id=run_of(order)))
+        if draw.random() < (
+            0.25 if each > _BATCH else 0.75
+        ):  # or what is left goes in too few batches
             time.sleep(draw.uniform(0, _STARTS))
         else:
             wanted = start + draw.randint(1, most)
-            while world.count() < wanted and crew.runs(pid):
-                time.sleep(0.002)
+            while judged(order) < wanted and crew.runs(pid) and world.left() > 0:
+                time.sleep(0.005)
             time.sleep(draw.uniform(0, 0.01))
         met += crew.kill(pid)
-    note = "" if met == kills else f"of {kills} kills {met} met a running operator"
+        made += 1
+    note = (
+        ""
+        if met == kills
+        else f"of {made} kills {met} met a running operator; then nothing was left"
+    )
+    if world.left() <= 0:
+        note = f"there was no time for {kills - met} more kills"
     troubles = finish(world, crew, order)
-    world.drain()
-    if not world.atomic:
-        troubles += finish(world, crew, order)  # now that everything has run, traces may tell more
-    settle_down(world)
     counted = account(world, "killed", before, [journal], met, time.monotonic() - began, note)
     counted.troubles += troubles
     return counted
 
 
-def finish(world: World, crew: Operators, order: Order, tries: int = 30) -> list[str]:
-    """Operators until one comes to the end; gives what the last one said when none does."""
+def finish(world: World, crew: Operators, order: Order) -> list[str]:
+    """Let operators come to the end and everything run; gives what the last one said when none comes to it."""
+    troubles = _to_the_end(world, crew, order)
+    world.drain()
+    if not world.atomic:  # now that everything has run, traces may tell more
+        troubles = _to_the_end(world, crew, order) or troubles
+    settle_down(world)
+    return troubles
+
+
+def _to_the_end(world: World, crew: Operators, order: Order, tries: int = 30) -> list[str]:
+    until = time.monotonic() + world.finishing
     for _ in range(tries):
-        answer = crew.answer(crew.start(replace(order, run_id=run_of(order), ends=True)))
+        pid = crew.start(replace(order, run_id=run_of(order), ends=True))
+        answer = crew.answer(pid, until - time.monotonic())
         if _done(answer):
             return []
         if not answer.get("error") and not world.atomic and "uncertain" in answer["stopped"]:
+            return []
+        if time.monotonic() > until:
+            world.ended = False
             return []
         time.sleep(0.3)
     return [str(answer.get("error") or answer.get("says"))]
@@ -101,7 +134,7 @@ def opposite(world: World, crew: Operators, shared: bool) -> Count:
         pids = {order.reason: crew.start(order) for order in orders}
     troubles: list[str] = []
     again = dict.fromkeys(names, 0)
-    while pids and time.monotonic() - began < _ENOUGH:
+    while pids and world.left() > 0:
         for order in orders:
             if (pid := pids.get(order.reason)) is None or crew.runs(pid):
                 continue
@@ -115,6 +148,9 @@ def opposite(world: World, crew: Operators, shared: bool) -> Count:
                 time.sleep(0.2)
                 pids[order.reason] = crew.start(replace(order, run_id=run_of(order)))
         time.sleep(0.01)
+    world.ended = not pids
+    for pid in pids.values():
+        crew.kill(pid)
     world.drain()
     settle_down(world)
     name = "two operators, " + ("one journal" if shared else "a journal each")

@@ -5,6 +5,7 @@ id it writes; what that operator says in the end goes to the file `out`. Each op
 Nothing may have started threads before the fork, Polars least of all: they do not survive it.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -138,7 +139,8 @@ def filling(order: Order) -> None:
 
 
 def serve() -> None:
-    """Fork an operator for each line, until the lines end."""
+    """Fork an operator for each line, until the lines end; whoever still operates then is killed."""
+    atexit.register(os.killpg, 0, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     for line in sys.stdin:
         order = Order(**json.loads(line))
@@ -164,11 +166,12 @@ class Operators:
     """Starts operators, kills them, and knows what they said."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder, dict[int, Path]()
+        self.folder, self.said, self._killed = folder, dict[int, Path](), set[int]()
         env = {**os.environ, "DLQ_HOME": str(folder / "home"), "DLQ_ADMIN_TOKEN": TOKEN}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.campaigns.operators"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT,
+            start_new_session=True,
         )  # fmt: skip
 
     def start(self, order: Order) -> int:
@@ -181,7 +184,8 @@ class Operators:
 
     def runs(self, pid: int) -> bool:
         """Whether it has neither ended nor been killed."""
-        return not self.said[pid].exists() and Path(f"/proc/{pid}").exists()
+        alive = pid not in self._killed and Path(f"/proc/{pid}").exists()
+        return alive and not self.said[pid].exists()
 
     def kill(self, pid: int) -> bool:
         """SIGKILL; whether it met a living operator."""
@@ -189,6 +193,7 @@ class Operators:
             os.kill(pid, signal.SIGKILL)
         while Path(f"/proc/{pid}").exists():
             time.sleep(0.002)
+        self._killed.add(pid)
         return not self.said[pid].exists()
 
     def answer(self, pid: int, seconds: float = 900) -> dict[str, Any]:
@@ -197,7 +202,7 @@ class Operators:
         while self.runs(pid):
             if time.monotonic() > until:
                 self.kill(pid)
-                raise TimeoutError(f"an operator did not end within {seconds:.0f} s")
+                return {"error": f"it did not end within {seconds:.0f} s and was killed"}
             time.sleep(0.005)
         time.sleep(0.01)
         if not self.said[pid].exists():
@@ -205,9 +210,16 @@ class Operators:
         return dict(json.loads(self.said[pid].read_text()))
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+        """End all of them."""
+        for pid in self.said:
+            if self.runs(pid):
+                self.kill(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 @contextlib.contextmanager

@@ -2,20 +2,22 @@
 
 import os
 import platform
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 from bench.campaigns.account import Count
 from bench.campaigns.hostile import HOSTILE, Bytes
+from bench.campaigns.results import Result, Results
 from bench.campaigns.stops import Stop
 
 _HEAD = """# What a replay survived
 
-Written by `make bench ONLY=reliability`; every number was counted in that run, none by hand. Executions are counted
-by something that is not ours: real BullMQ workers, consumers in processes of their own that keep a record which no
-kill can take, and HTTP servers that note what they perform.
+Written by `make bench ONLY=reliability`; every number was counted in a run, none by hand, and each row says when and
+how large its campaign was: *planned* and *faults*. A tenth as many failures (over HTTP as many) had to stay. Executions
+are counted by something that is not ours: real BullMQ workers, consumers in processes of their own that keep a record
+which no kill can take, and HTTP servers that note what they perform. Processes were killed, not machines: journals
+were in memory where the machine has /dev/shm.
 
 The promise: what was planned is executed exactly once. Where a system cannot move and note in one step (HTTP, and a
 table beside RabbitMQ), it is executed at most once, and what nobody can know is called uncertain and is never sent
@@ -27,54 +29,73 @@ _WORDS = """
 *left*: did not run and is where it was, to be planned again. *settled*: doubts that a resume cleared by asking the
 system. *wrong*: what the journal says of an item is not what the record of executions says. *faults*: kills that
 met a running operator, lost answers, or kills of a server. After each campaign the chains of the journal were
-verified, and the failures that were not planned were all still there.
+verified, and the failures that were not planned were all still there. *seconds* measure no speed: they hold the
+waits between faults, and whatever else the machine did.
 """
 _FIELDS = (
     "planned", "executed", "twice", "unplanned", "lost", "uncertain", "left", "settled", "wrong", "faults",
 )  # fmt: skip
 
 
-def page(
-    size: Any,
-    seed: int,
-    counts: Sequence[Count],
-    ends: Sequence[Stop],
-    odd: Sequence[Bytes],
-    speed: str,
-    seconds: float,
-    missing: int = 0,
-) -> str:
-    """The whole document."""
+def machine() -> str:
+    """The machine and the versions, as one line."""
     packages = ("dlqanalysis", "redis", "pika", "psycopg", "pandas", "polars")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    kept = sum(one.kept for one in counts)
+    cores = f"{os.cpu_count()} cores ({platform.machine()})"
+    return f"{cores}, Python {platform.python_version()}, {versions}"
+
+
+def write(path: Path, results: Results, names: Sequence[str]) -> None:
+    """Write the page anew; `names` are all campaigns there are."""
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(page(results.read(), names), encoding="utf-8")
+    part.rename(path)
+
+
+def page(results: Mapping[str, Result], names: Sequence[str]) -> str:
+    """The whole document."""
+    counted = [(one, row) for one in results.values() for row in one.rows]
+    counts = sorted(
+        ((one, row) for one, row in counted if isinstance(row, Count)),
+        key=lambda found: (found[1].world, found[1].campaign),
+    )
+    kept = sum(row.kept and row.ended for _, row in counts)
+    short = sum(row.kept and not row.ended for _, row in counts)
+    missing = [name for name in names if name not in results or not results[name].rows]
     lines = [
         _HEAD,
-        f"Run on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()}), load"
-        f" {os.getloadavg()[0]:.0f}, Python {platform.python_version()}, {versions}; {seconds:,.0f} s in all, seed"
-        f" {seed}. {size.failures:,} failures to replay in each campaign and a tenth as many that had to stay (as"
-        f" many over HTTP); {size.kills:,} kills of an operator, at most {size.faults} lost answers or kills of a"
-        ' server. An HTTP peer\'s "it never happened" was believed after'
-        f" {60 if size.quiet is None else size.quiet:.0f} s of silence. Journals were in memory where the machine has /dev/shm: processes were killed, not machines.",
+        *(f"Machine: {where}." for where in sorted({one.where for one in results.values()} - {""})),
         "",
-        f"**{kept} of {len(counts)} campaigns kept the promise.**"
-        + (f" {missing} more were broken off or not run." if missing else ""),
+        f"**{kept} of {len(counts)} campaigns kept the promise to the end.**"
+        + (f" {short} kept it as far as their time went, see *left*." if short else "")
+        + (f" Not run yet: {', '.join(missing)}." if missing else ""),
         "",
-        _row("system", "campaign", *_FIELDS, "seconds"),
-        _row(*["---"] * (len(_FIELDS) + 3)),
+        _row("system", "campaign", *_FIELDS, "seconds", "counted (UTC)"),
+        _row(*["---"] * (len(_FIELDS) + 4)),
     ]
-    for one in sorted(counts, key=lambda count: (count.world, count.campaign)):
-        cells = (f"{getattr(one, name):,}" for name in _FIELDS)
-        lines.append(_row(one.world, one.campaign, *cells, f"{one.seconds:,.0f}"))
+    for one, row in counts:
+        cells = (f"{getattr(row, name):,}" for name in _FIELDS)
+        lines.append(_row(row.world, row.campaign, *cells, f"{row.seconds:,.0f}", one.when))
     lines.append(_WORDS)
-    lines += [f"- {c.world}, {c.campaign}: {c.note}." for c in counts if c.note]
-    if failed := [one for one in counts if not one.kept]:
+    notes = [(row, _note(row)) for _, row in counts]
+    lines += [f"- {row.world}, {row.campaign}: {note}." for row, note in notes if note]
+    quiet = sorted({one.size["quiet"] for one, row in counts if row.world.endswith("API")})
+    lines += [
+        f'- Over HTTP "it never happened" was believed after {seconds:.0f} s of silence.'
+        for seconds in quiet
+    ]
+    if failed := [row for _, row in counts if not row.kept]:
         lines += ["", "## Not kept", ""]
         lines += [f"- {c.world}, {c.campaign}: {'; '.join(c.troubles) or 'see its row'}" for c in failed]  # fmt: skip
+    if broken := {name: one.broken for name, one in sorted(results.items()) if one.broken}:
+        lines += ["", "## Broken off when they ran last", ""]
+        lines += [f"- {name}: {why}" for name, why in broken.items()]
     lines += ["", "## What must stop, or send nothing", ""]
     lines += [_row("system", "what", "planned", "sent", "kept", "says"), _row(*["---"] * 6)]
     lines += [
-        _row(s.world, s.way, s.planned, s.sent, "yes" if s.kept else "NO", s.told) for s in ends
+        _row(s.world, s.way, s.planned, s.sent, "yes" if s.kept else "NO", s.told)
+        for _, s in counted
+        if isinstance(s, Stop)
     ]
     lines += [
         "",
@@ -90,10 +111,19 @@ def page(
     ]
     lines += [
         _row(b.world, b.given, b.same, ", ".join(b.held) or "-", ", ".join(b.changed) or "none")
-        for b in odd
+        for _, b in counted
+        if isinstance(b, Bytes)
     ]
-    lines += ["", "## How fast the journal is", "", speed, ""]
-    return "\n".join(lines)
+    lines += ["", "## How fast the journal is", ""]
+    lines += [row for _, row in counted if isinstance(row, str)]
+    return "\n".join([*lines, ""])
+
+
+def _note(row: Count) -> str:
+    notes = [row.note] if row.note else []
+    if not row.ended:
+        notes.append(f"its time ran out, with {row.left:,} left and {row.uncertain:,} uncertain")
+    return "; ".join(notes)
 
 
 def _row(*cells: object) -> str:

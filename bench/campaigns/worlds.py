@@ -6,6 +6,7 @@ Executions are told by the number that each failure has in its payload.
 
 import contextlib
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ from tests.lists import Lists, message
 from tests.priority_server import PriorityServer
 from tests.priority_world import World as PriorityQueue
 from tests.rabbit import rabbit, url_of
+
+#: 120 jobs a batch: where a thousand go in one step, 10,000 are gone before 200 kills have met an operator
+_SLOW = "60/s"
 
 
 @dataclass
@@ -60,6 +64,9 @@ class World:
     )
     drain: Callable[[], None] = lambda: None  #: take what still waits
     facts: dict[str, Any] = field(default_factory=dict)
+    left: Callable[[], float] = lambda: math.inf  #: seconds that faults may still go on
+    finishing: float = 900.0  #: seconds after them within which the run must come to its end
+    ended: bool = True  #: whether it did
 
     def load(self, task: str = "") -> pd.DataFrame:
         """The failures of a task that are there now."""
@@ -120,11 +127,9 @@ def celery_rabbit(place: Place, size: int) -> Iterator[World]:
     """A Celery table, RabbitMQ as the broker; the worker notes each execution in task_executions."""
     record = place.folder / "ran"
     record.touch()
-    with (
-        table(place, size) as queue,
-        contextlib.closing(pika.BlockingConnection(pika.URLParameters(place.amqp))) as connection,
-    ):
-        connection.channel().queue_declare(queue, durable=True)
+    with table(place, size) as queue:
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(place.amqp))) as link:
+            link.channel().queue_declare(queue, durable=True)
         arguments = ("amqp", place.amqp, queue, str(record), place.postgres)
         world = World(
             "Celery table, RabbitMQ broker",
@@ -173,7 +178,7 @@ def bullmq(version: int) -> Callable[[Place, int], contextlib.AbstractContextMan
         if place.works:
             bull.work(record=record)
         world = World(
-            f"BullMQ {version}", Order(bull.url, "email.send", ""), "slack.send", size,
+            f"BullMQ {version}", Order(bull.url, "email.send", "", rate=_SLOW), "slack.send", size,
             bull.recorded, lambda: bull.redis.llen(record),
             lambda failures: failures["task_id"].str.removeprefix("default:"),
             drain=lambda: _drain(bull.redis, wait, record), facts={"bull": bull},
@@ -251,12 +256,12 @@ def priority_api(place: Place, size: int) -> Iterator[World]:
 
 #: what each campaign goes through; the word after the + says which servers a world needs
 WORLDS: dict[str, Callable[[Place, int], contextlib.AbstractContextManager[World]]] = {
-    "celery_redis": celery_redis,
-    "celery_rabbit": celery_rabbit,
-    "rabbitmq": rabbitmq,
+    "redis_list": redis_list,
     "bullmq5": bullmq(5),
     "bullmq6": bullmq(6),
-    "redis_list": redis_list,
+    "rabbitmq": rabbitmq,
+    "celery_redis": celery_redis,
+    "celery_rabbit": celery_rabbit,
     "priority_redis": priority_redis,
     "admin_api": admin_api,
     "priority_api": priority_api,

@@ -11,14 +11,24 @@ from pathlib import Path
 import pandas as pd
 
 from dlqanalysis.archive import snapshots
+from dlqanalysis.archive.bombs import defuse
 from dlqanalysis.archive.dataset import append, between
 from dlqanalysis.archive.exports import export
-from dlqanalysis.archive.snapshots import content_sha256, is_snapshot, keep, snapshot, verified
+from dlqanalysis.archive.snapshots import (
+    content_sha256,
+    facts_of,
+    is_snapshot,
+    keep,
+    snapshot,
+    verified,
+)
 
 __all__ = [
     "append",
     "content_sha256",
+    "defuse",
     "export",
+    "facts_of",
     "is_snapshot",
     "keep",
     "read",

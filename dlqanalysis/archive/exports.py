@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from dlqanalysis.archive.dataset import ROWS, Writing, append
 from dlqanalysis.archive.parts import UNDATED, Part, facts
 from dlqanalysis.archive.places import answering, folder, opened, put
+from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import COLUMNS, HEAVY, check, from_arrow
 from dlqanalysis.model import Selection, moment
-from dlqanalysis.progress import Progress
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Source

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dlqanalysis.archive.places import answering, opened, shown
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.frame import arrow_type
+from dlqanalysis.frame import plain_type
 
 LAYOUT = 1  #: of the archive; a reader refuses newer ones
 KEY = b"dlqanalysis.archive"
@@ -126,9 +126,7 @@ def columns_of(place: str, part: Part, columns: Sequence[str]) -> tuple[pa.Table
             ) from None
     for name in columns:
         if name not in there:
-            kind = arrow_type(name)
-            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-            table = table.append_column(name, pa.nulls(table.num_rows, plain))
+            table = table.append_column(name, pa.nulls(table.num_rows, plain_type(name)))
     return table.select(list(columns)).replace_schema_metadata(None), told
 
 

@@ -1,9 +1,15 @@
-"""Failures kept as they were: one Parquet file, with what was asked for and the hash of its content inside."""
+"""Failures kept as they were: one Parquet file, with what was asked for and the hash of its content inside.
+
+The facts stand in the schema, which who reads and writes the file again keeps; the hash of the stored bytes, of the
+columns' names and types and of the facts stands behind them, as a seal that goes lost then.
+"""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dlqanalysis.archive.bombs import defuse
+from dlqanalysis.archive.pages import begins
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import COLUMNS, HEAVY, check, from_arrow, in_order
 from dlqanalysis.model import Selection
@@ -21,8 +29,11 @@ from dlqanalysis.model import Selection
 if TYPE_CHECKING:
     from dlqanalysis.model import Source
 
-VERSION = 1  #: of the layout; a reader refuses newer ones
-_KEY = b"dlqanalysis"
+VERSION = 2  #: of the layout; a reader refuses newer ones. 1 had a hash of the decoded content
+_KEY, _SEAL = b"dlqanalysis", b"dlqanalysis.seal"
+_WORDS = (
+    100  #: different texts among the first of a column up to which it is written as a dictionary
+)
 
 
 def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
@@ -38,18 +49,16 @@ def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
     if not isinstance(failures, pd.DataFrame):
         failures = _everything(failures)
     check(failures)
-    table, sha256 = _table(failures)
+    table = _table(failures)
     facts = {
         "version": VERSION,
         "rows": table.num_rows,
-        "sha256": sha256,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "attrs": {name: value for name, value in failures.attrs.items() if _plain(value)},
     }
-    table = table.replace_schema_metadata({_KEY: json.dumps(facts).encode()})
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
-        _write(table, where)
+        _write(table, facts, where)
     except OSError as error:
         raise SettingsError(
             f"The snapshot {where} cannot be written: {error.strerror or error}. Choose another path."
@@ -59,16 +68,15 @@ def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
 
 def keep(rows: pd.DataFrame, path: Path) -> str:
     """Any system's raw rows in a Parquet file, for getting them back; gives the sha256 of their content."""
-    table, sha256 = _table(rows)
-    facts = {"version": VERSION, "rows": table.num_rows, "sha256": sha256, "attrs": {}}
+    table = _table(rows)
+    facts = {"version": VERSION, "rows": table.num_rows, "attrs": {}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(table.replace_schema_metadata({_KEY: json.dumps(facts).encode()}), path)
+        return _write(table, facts, path)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror or error}. Make room, or set DLQ_HOME elsewhere."
         ) from None
-    return sha256
 
 
 def read(path: str | Path) -> pd.DataFrame:
@@ -94,7 +102,11 @@ def verified(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, partitioning=None)
+        defuse(path)
+        with ThreadPoolExecutor(1) as worker:
+            sealing = worker.submit(_sealed, Path(path))
+            table = pq.read_table(path, partitioning=None)
+            seal, hashed = sealing.result()
     except FileNotFoundError:
         raise SettingsError(f"There is no snapshot at {path}. Check the path.") from None
     except (pa.ArrowException, OSError) as error:
@@ -102,9 +114,10 @@ def verified(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
         raise SchemaError(
             f"{path} is no whole Parquet file ({reason}). Take another copy."
         ) from None
+    said = (table.schema.metadata or {}).get(_KEY, b"")
     try:
-        facts = json.loads((table.schema.metadata or {})[_KEY])
-        version, _, _ = facts["version"], facts["sha256"], facts["attrs"]
+        facts = json.loads(said)
+        version, _ = facts["version"], facts["attrs"]
     except (KeyError, ValueError, TypeError):
         raise SchemaError(
             f"{path} is a Parquet file, but no snapshot of ours: read it with dlq.load(dlq.connect({str(path)!r}))."
@@ -113,11 +126,60 @@ def verified(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
         raise SchemaError(
             f"{path} has layout {version}, this dlqanalysis knows {VERSION}. Install a newer one."
         )
-    if content_sha256(table) != facts["sha256"]:
+    if version == 1:
+        sha256, facts["sha256"] = facts.get("sha256"), content_sha256(table)
+    else:
+        sha256, facts["sha256"] = seal.get("sha256"), _with_names(hashed, table.schema, said)
+    if sha256 != facts["sha256"]:
         raise SchemaError(
             f"{path} was changed after it was written: its content does not match its hash. Take another copy."
         )
     return table, facts
+
+
+def facts_of(path: str | Path) -> dict[str, Any]:
+    """What a snapshot says of itself, unchecked."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[_KEY])
+    return found
+
+
+def _sealed(path: Path) -> tuple[dict[str, Any], "hashlib._Hash"]:
+    """A file's seal, and the hash of all bytes before its footer; columns must follow one another, as they were
+    written, or a footer could tell one for another."""
+    import pyarrow.parquet as pq
+
+    hashed, meta = hashlib.sha256(), pq.read_metadata(path)
+    seal = (meta.metadata or {}).get(_SEAL)
+    if seal is None:
+        return {}, hashed
+    end = 4
+    for group in range(meta.num_row_groups):
+        for column in range(meta.num_columns):
+            chunk = meta.row_group(group).column(column)
+            if begins(chunk) != end:
+                return {}, hashed
+            end += chunk.total_compressed_size
+    with path.open("rb") as file:
+        while end and (some := file.read(min(end, 1 << 20))):
+            hashed.update(some)
+            end -= len(some)
+    return json.loads(seal), hashed
+
+
+def _with_names(hashed: "hashlib._Hash", schema: pa.Schema, facts: bytes) -> str:
+    """The hash of stored bytes, completed by what tells how they are read."""
+    hashed.update(json.dumps([[field.name, _kind(field.type)] for field in schema]).encode())
+    hashed.update(facts)
+    return hashed.hexdigest()
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A type by a name that writing and reading leave as it is."""
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    return "nested" if pa.types.is_nested(kind) else str(kind).removeprefix("large_")
 
 
 def is_snapshot(path: str | Path) -> bool:
@@ -159,10 +221,11 @@ def _bytes(values: pa.Array) -> tuple[bytes, memoryview]:
     return np.asarray(lengths, "<i8").tobytes(), texts
 
 
-def _table(failures: pd.DataFrame) -> tuple[pa.Table, str]:
+def _table(failures: pd.DataFrame) -> pa.Table:
     try:
-        table = pa.Table.from_pandas(failures, preserve_index=False).replace_schema_metadata(None)
-        return table, content_sha256(table)
+        table = pa.Table.from_pandas(failures, preserve_index=False)
+        table.validate(full=True)
+        return table.replace_schema_metadata(None)
     except (pa.ArrowException, UnicodeEncodeError) as error:
         raise SchemaError(
             f"This frame cannot be kept: {error}. Drop or convert that column."
@@ -175,17 +238,30 @@ def _everything(source: "Source") -> pd.DataFrame:
     known = [name for name in got.table.column_names if name in COLUMNS]
     frame = from_arrow(got.table.select(known))
     frame.attrs = {"selection": str(asked), "source": source.name, "notes": list(got.notes)}
-    frame.attrs |= {"narrows": False, "truncated": got.truncated, "tracebacks": "all"}
+    frame.attrs |= {
+        "asked": {source.name: asked.plain()},
+        "narrows": False,
+        "truncated": got.truncated,
+        "tracebacks": "all",
+    }
     return frame
 
 
-def _write(table: pa.Table, where: Path) -> None:
+def _write(table: pa.Table, facts: dict[str, Any], where: Path) -> str:
+    """The table in a file, whole or not at all, with its facts and its seal; gives the hash."""
     import pyarrow.parquet as pq
 
+    said = json.dumps(facts).encode()
+    schema = table.schema.with_metadata({_KEY: said})
+    words = [name for name in table.column_names if _few(table[name])]
     handle, name = tempfile.mkstemp(prefix=f".{where.stem}.", suffix=".part", dir=where.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            sink = _Hashed(file)
+            with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=words) as writer:
+                writer.write_table(table.cast(schema))
+                sha256 = _with_names(sink.hashed.copy(), table.schema, said)
+                writer.add_key_value_metadata({_SEAL: json.dumps({"sha256": sha256}).encode()})
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(where)
@@ -193,6 +269,32 @@ def _write(table: pa.Table, where: Path) -> None:
         with suppress(OSError):
             Path(name).unlink()
         raise
+    return sha256
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is hashed as it is written."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.hashed = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hashed.update(data)
+        return int(self.file.write(data))
+
+
+def _few(column: pa.ChunkedArray) -> bool:
+    """Whether a column's values are a few words again and again. What else is written as a dictionary first takes
+    longer to write and to read, and says less of how much it decodes to."""
+    if pa.types.is_dictionary(column.type):
+        return True
+    try:
+        return bool(pc.count_distinct(column.slice(0, 10_000)).as_py() <= _WORDS)
+    except pa.ArrowNotImplementedError:  # a column of nothing, of lists, ...
+        return False
 
 
 def _plain(value: Any) -> bool:

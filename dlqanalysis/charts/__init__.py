@@ -5,6 +5,8 @@ $tex$ in any text. Importing this module takes plotly's "Share chart" button, wh
 data to its maker, out of every renderer.
 """
 
+import re
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -13,20 +15,23 @@ import plotly.graph_objects as go
 from dlqanalysis import patterns
 from dlqanalysis.charts.parts import (
     COLOURS,
-    CONFIG,
+    INK,
     SHAPES,
     bars,
     dressed,
     label,
     look,
-    no_share_button,
+    named,
     nothing,
     rows_named,
     totals,
 )
 from dlqanalysis.charts.standing import depths, expiry
 from dlqanalysis.charts.stories import episodes, marked, recovery, severities, sparklines
+from dlqanalysis.display.harmless import harmless as made_harmless
+from dlqanalysis.display.unshared import CONFIG, no_share_button
 from dlqanalysis.errors import SchemaError
+from dlqanalysis.model import duration
 
 __all__ = [
     "COLOURS",
@@ -37,6 +42,7 @@ __all__ = [
     "episodes",
     "expiry",
     "funnel",
+    "harmless",
     "heatmap",
     "label",
     "marked",
@@ -56,38 +62,46 @@ def timeline(
     """Failures per interval, stacked by class (or another column, or by=None)."""
     if by == "failure_class" and by not in failures.columns:
         by = None
+    if not len(failures):
+        return nothing("nothing failed in this time")
     line = patterns.timeline(failures, every, by)
     total = line.groupby("at")["count"].sum()
     if not len(total):
         return nothing("no failure has a time")
     figure = go.Figure()
+    # a bar stands around its x: at the middle of its interval it begins and ends with it
+    half = pd.Timedelta(duration(every)) / 2
     series = [("failures", line)] if by is None else list(line.groupby(by, observed=True))
     for place, (name, rows) in enumerate(series):
         figure.add_bar(
-            x=rows["at"].dt.tz_localize(None),
+            x=rows["at"].dt.tz_localize(None) + half,
             y=rows["count"],
+            width=[2 * half / pd.Timedelta("1ms")] * len(rows),
+            customdata=rows["at"].dt.strftime("%a %d %b %H:%M"),
             name=label(name, 28),
             marker=look(str(name), place),
-            hovertemplate="%{x|%a %d %b %H:%M} UTC<br>%{y:,} "
-            + label(name, 28)
-            + "<extra></extra>",
+            hovertemplate="from %{customdata} UTC<br>%{y:,} " + label(name, 28) + "<extra></extra>",
         )
     peak, usual = total.idxmax(), total.median()
     said = f"{int(total.max()):,} of {int(total.sum()):,} failures fell in {_when(peak, every)}"
     if len(total) > 3:
         said += f"; the median is {usual:,.0f} per {_length(every)}"
-    figure.update_layout(barmode="stack", bargap=0.05 if len(total) < 80 else 0)
-    figure.update_xaxes(
-        title_text=f"failed at (UTC), a bar is {_a(every)}", hoverformat="%d %b %H:%M"
-    )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text=f"failed at (UTC), a bar is {_a(every)}")
+    if (
+        len(total) <= _FEW_BARS
+    ):  # plotly would name the middle of each: 00:30 for the hour from 00:00
+        edges = [at.tz_localize(None) for at in [*total.index, total.index[-1] + 2 * half]]
+        figure.update_xaxes(tickvals=edges, ticktext=_edges(edges))
     figure.update_yaxes(title_text="failures", rangemode="tozero")
     undated = line.attrs["undated"]
     note = f" {undated:,} failures have no time and are not shown." if undated else ""
     return dressed(figure, said, f"Bar chart over time. {said}.{note}", 380, legend=by is not None)
 
 
-def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12) -> go.Figure:
-    """Failures per value of a column, the most frequent on top, stacked by class where there is one."""
+def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12, says: str = "") -> go.Figure:
+    """Failures per value of a column, the most frequent on top, stacked by class where there is one; `says` is its
+    title, where something else than the largest bar is to be said."""
     table = patterns.counts(failures, column)
     if not len(table):
         return nothing("there are no failures")
@@ -100,6 +114,7 @@ def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12) -> go.Fig
     totals(figure, sizes, [f"{size:,} ({size / len(failures):.0%})" for size in sizes])
     said = f"{label(names[0])} has {sizes[0] / len(failures):.0%} of {len(failures):,} failures"
     said += f" ({len(table):,} {_PLURALS.get(column, 'values')} in all)" if len(table) > 1 else ""
+    said = label(says, 200) if says else said
     rows_named(figure, names)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
@@ -138,8 +153,17 @@ def heatmap(failures: pd.DataFrame, rows: str = "queue") -> go.Figure:
         f"{label(worst[rows])} fails most between {worst['hour']:02d}:00 and"
         f" {(worst['hour'] + 1) % 24:02d}:00 UTC: {worst['count']:,} of {len(dated):,} failures"
     )
+    nameless = worst[rows] is None or worst[rows] != worst[rows]
+    same = dated[rows].isna() if nameless else dated[rows] == worst[rows]
+    days = dated.loc[same & (dated["failed_at"].dt.hour == worst["hour"]), "failed_at"]
+    days = days.dt.floor("1D").value_counts()
+    if days.iloc[0] * 2 > worst["count"]:  # an outage of one day is no habit of the hour
+        said += f", {days.iloc[0]:,} of them on {days.index[0]:%a %d %b}"
+    else:
+        said += f", on {len(days):,} days"
     cross.columns = [f"{hour:02d}" for hour in cross.columns]
-    return _cells(cross, said, f"{_WORDS.get(rows, rows)} by hour of the day (UTC)")
+    figure = _cells(cross, said, f"{_WORDS.get(rows, rows)} by hour of the day (UTC)")
+    return figure.update_xaxes(title_text="hour of the day (UTC)")
 
 
 def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
@@ -150,11 +174,10 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
         return nothing("there are no groups")
     together = groups["share"].cumsum()
     vital = int((together < 0.8 - 1e-9).sum()) + 1
-    top = groups.head(n)
-    names = [
-        f"{kind if kind == kind else '?'}: {text if text == text else ''}"
-        for kind, text in zip(top["exception_type"], top["template"], strict=True)
-    ]
+    top = groups.head(
+        vital if n < vital <= n + 4 else n
+    )  # a few more bars, and the title can be seen
+    names = [named(row) for row in top.to_dict("records")]
     figure = go.Figure()
     classes = top["failure_class"].fillna("failures")
     series = [name for name in dict.fromkeys([*COLOURS, *classes]) if (classes == name).any()]
@@ -170,7 +193,7 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
         f"{vital:,} of {len(groups):,} groups make {together.iloc[vital - 1]:.0%} of"
         f" {groups['count'].sum():,} failures"
     )
-    rows_named(figure, names, 64)
+    rows_named(figure, names, 48)
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="failures")
     alt = f"Bar chart of the largest groups. {said}. The largest: {label(names[0], 80)}."
@@ -192,12 +215,19 @@ def funnel(run: Any) -> go.Figure:
         sizes = [int(size) for size in table["failures"]]
         chosen = int(table.loc[goes, "failures"].sum())
         said = f"{chosen:,} of {sum(sizes):,} failures go, {sum(sizes) - chosen:,} stay"
+        held = table[~goes].sort_values("failures", ascending=False, kind="stable")
+        if len(held) > 1:
+            first = held.iloc[0]
+            said += f", {int(first['failures']):,} of them because: {label(first['because'], 70)}"
         looks = ["goes" if go else "stays" for go in goes]
     else:
         row = {name: int(value) for name, value in table.iloc[0].items()}
-        names = [name for name in row if row[name] or name in ("planned", "sent", "succeeded")]
+        came = any(row[name] for name in ("succeeded", "failed_again", "pending", "unknown"))
+        always = ("planned", "sent", "succeeded") if came else ("planned", "sent")
+        names = [name for name in row if row[name] or name in always]
         sizes = [row[name] for name in names]
-        said = f"{row['sent']:,} of {row['planned']:,} planned were sent, {row['succeeded']:,} succeeded"
+        said = f"{row['sent']:,} of {row['planned']:,} planned were sent"
+        said += f", {row['succeeded']:,} succeeded" if came else ""  # an archive has no outcome
         bad = {name: row.get(name, 0) for name in ("failed_again", "uncertain", "refused")}
         said += "".join(
             f", {size:,} {name.replace('_', ' ')}" for name, size in bad.items() if size
@@ -217,8 +247,16 @@ def funnel(run: Any) -> go.Figure:
     return dressed(figure, said, f"Bar chart. {said}.", 130 + 30 * len(names), legend=False)
 
 
+def harmless(figure: go.Figure) -> go.Figure:
+    """A copy of a chart of your own whose texts are redacted, cut, and neither links nor elements, as notebooks and
+    reports show it: `charts.harmless(figure).write_html("a.html", config=charts.CONFIG)`, `go.FigureWidget(charts.harmless(figure))`.
+    """
+    return go.Figure(made_harmless(figure.to_dict()))
+
+
 # -- pieces -------------------------------------------------------------------------------------------
 
+_FEW_BARS = 8
 _WORDS = {"task_name": "task", "exception_type": "exception", "failure_class": "class"}
 _PLURALS = {
     "task_name": "tasks",
@@ -294,7 +332,8 @@ def _cells(cross, said, what):  # type: ignore[no-untyped-def]
                 for y, line in zip(ys, sizes, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
-            colorscale=[[0, "#ffffff"], [0.001, "#eaf3fa"], [1, "#08306b"]],
+            colorscale=[[0, "#ffffff"], [0.001, "#eaf3fa"], [1, "#5aa3d3"]],
+            textfont={"color": INK},  # black is read on the darkest of these, and in grey
             showscale=False,
             zmin=0,
             zmax=max(1, sizes.max()) ** 0.5,
@@ -317,9 +356,21 @@ def _cells(cross, said, what):  # type: ignore[no-untyped-def]
     return dressed(figure, said, alt, min(low + 30 * len(ys) + 40, 700), legend=False)
 
 
+def _edges(times: list[pd.Timestamp]) -> list[str]:
+    """Where bars begin: the time, and the day below it where it is another than before."""
+    days = [f"{at:%b} {at.day}" for at in times]
+    days[0] += f"<br>{times[0].year}"
+    if all(at == at.normalize() for at in times):
+        return days
+    fresh = [True, *(one.date() != before.date() for before, one in pairwise(times))]
+    return [
+        f"{at:%H:%M}" + f"<br>{day}" * new for at, day, new in zip(times, days, fresh, strict=True)
+    ]
+
+
 def _when(at: pd.Timestamp, every: str) -> str:
     length = _length(every)
-    if length in ("day", "week") or length.endswith(("d", "w")):
+    if length.endswith(("day", "week", "days", "weeks")):
         return f"the {length} of {at:%a %d %b %Y}"
     return f"the {length} from {at:%a %d %b, %H:%M} UTC"
 
@@ -331,6 +382,9 @@ def _a(every: str) -> str:
 
 
 def _length(every: str) -> str:
-    """An interval in words, where it has one: 1h is an hour."""
-    words = {"1m": "minute", "1h": "hour", "1d": "day", "1w": "week"}
-    return words.get(every.replace(" ", ""), every)
+    """An interval in words: 1h is an hour, 6h are 6 hours."""
+    words = {"m": "minute", "min": "minute", "h": "hour", "d": "day", "w": "week"}
+    told = re.fullmatch(r"(\d+) *([a-z]+)", every.strip().lower())
+    if told is None or told[2] not in words:
+        return every
+    return words[told[2]] if told[1] == "1" else f"{told[1]} {words[told[2]]}s"

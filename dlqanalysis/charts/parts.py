@@ -2,13 +2,15 @@
 
 import html
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io as pio
 
+from dlqanalysis.display.unshared import no_share_button
+from dlqanalysis.frame import error_of
 from dlqanalysis.model import FailureClass
+from dlqanalysis.redact import redact
 
 #: Okabe and Ito's palette, ordered so that neighbours differ in lightness too: they stay apart in grey.
 COLOURS = {
@@ -21,33 +23,58 @@ SHAPES = dict(zip(COLOURS, ("", "/", ".", "x"), strict=True))
 PALETTE = ("#0072B2", "#E69F00", "#56B4E9", "#D55E00", "#009E73", "#F0E442", "#CC79A7", "#999999")
 PATTERNS = ("", "/", ".", "x", "\\", "-", "|", "+")
 INK, PAPER, GRID = "#1a1a1a", "#ffffff", "#d9d9d9"
-CONFIG = {"showSendToCloud": False, "displaylogo": False, "plotlyServerURL": "", "responsive": True}
 _LONGEST = 44
+_LINE = 28  # letters of a bar's name in one line
+_ROOM = 160  # pixels at most for numbers behind the bars
+_TITLE = 56  # letters of a title in one line: about 480 pixels
+_NARROW = 540  # pixels of a chart on a narrow screen
 
 
 def label(text: Any, longest: int = _LONGEST) -> str:
-    """A text as plotly may show it: one line, shortened in the middle, escaped.
+    """A text as plotly may show it: redacted, one line, shortened, escaped. A name keeps both its ends, a sentence
+    its beginning.
 
     >>> label("<b>bold</b> & $x$")
     '&lt;b&gt;bold&lt;/b&gt; &amp; &#36;x&#36;'
     >>> label("api.tasks.billing.invoices.generate_memo_for_property_owner", 30)
     'api.tasks.bill…_property_owner'
+    >>> label("HTTPError: Client error '429 Too Many Requests' for url", 48)
+    "HTTPError: Client error '429 Too Many Requests'…"
     """
+    return _escaped(_shortened(text, longest))
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """What stands for a group: exception and message, or what there is of them; not every system has both."""
+    return error_of(row) or "no message"
+
+
+def _shortened(text: Any, longest: int) -> str:
     if text is None or text != text:
         return "(none)"
-    line = "".join(letter if letter.isprintable() else " " for letter in str(text)).strip()
-    if len(line) > longest:
-        half = (longest - 1) // 2
-        line = f"{line[:half]}…{line[len(line) - (longest - 1 - half) :]}"
+    line = "".join(letter if letter.isprintable() else " " for letter in redact(str(text))).strip()
+    if len(line) <= longest:
+        return line
+    if " " in line:  # a sentence: its beginning says most
+        end = line.rfind(" ", longest // 2, longest)
+        return f"{line[: end if end > 0 else longest - 1]}…"
+    half = (longest - 1) // 2
+    return f"{line[:half]}…{line[len(line) - (longest - 1 - half) :]}"
+
+
+def _escaped(line: str) -> str:
     return html.escape(line, quote=False).replace("$", "&#36;")
 
 
-def no_share_button() -> None:
-    """Take the button that uploads a chart's data out of plotly's renderers."""
-    for name in pio.renderers:
-        renderer = pio.renderers[name]
-        if hasattr(renderer, "config"):
-            renderer.config = {**(renderer.config or {}), **CONFIG}
+def _folded(text: Any, longest: int) -> str:
+    """A label in one line, or in two where it would leave a narrow screen no room for its bar."""
+    line = _shortened(text, longest)
+    if len(line) <= _LINE:
+        return _escaped(line)
+    middle = len(line) // 2
+    gaps = [at for at, sign in enumerate(line) if sign == " " and abs(at - middle) <= _LINE // 4]
+    at = min(gaps, key=lambda gap: abs(gap - middle), default=middle)
+    return f"{_escaped(line[:at].rstrip())} <br>{_escaped(line[at:].lstrip())}"
 
 
 no_share_button()
@@ -77,33 +104,45 @@ def bars(
 
 
 def totals(figure: go.Figure, sizes: Sequence[Any], texts: Iterable[str]) -> None:
-    """The number of each bar, written behind it."""
+    """The number of each bar, written behind it: the longest bar's stands in the margin, however wide the screen."""
+    written = ["<br>".join(f" {line}" for line in text.split("<br>")) for text in texts]
     figure.add_scatter(
         x=[int(size) for size in sizes],
         y=list(range(len(sizes))),
-        text=[f" {text}" for text in texts],
+        text=written,
         mode="text",
         textposition="middle right",
         cliponaxis=False,
         hoverinfo="skip",
         showlegend=False,
     )
-    figure.update_xaxes(range=[0, max([*sizes, 1]) * 1.3])
+    lines = [line for text in written for line in text.split("<br>")]
+    room = 16 + 7 * max((len(html.unescape(line)) for line in lines), default=0)
+    largest = max([*sizes, 1])
+    figure.update_xaxes(
+        range=[0, largest * (1 if room <= _ROOM else 1.3)],
+        separatethousands=True,
+        dtick=1 if largest < 5 else None,  # there is no half of a failure
+    )
+    figure.update_layout(margin={"r": min(room, _ROOM)})
 
 
 def rows_named(figure: go.Figure, names: Sequence[Any], longest: int = _LONGEST) -> None:
     """The name of each horizontal bar, the first on top."""
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[f"{label(name, longest)} " for name in names],
+        ticktext=[f"{_folded(name, longest)} " for name in names],
         range=[len(names) - 0.5, -0.5],
         showgrid=False,
+        tickfont={"size": 11},  # two lines of it fit into a row
     )
 
 
 def dressed(figure: go.Figure, said: str, alt: str, height: int, legend: bool) -> go.Figure:
     """The figure with its finding as title, on a white card: legible in a dark theme and on paper."""
-    lines = textwrap.wrap(said, 92) or [""]
+    lines = textwrap.wrap(said, _TITLE, break_long_words=False) or [""]
+    head = 20 * len(lines) + 10
+    top = head + (_legend(figure) if legend else 0) + 12
     figure.update_layout(
         title={"text": "<br>".join(lines), "x": 0, "xref": "container", "yref": "container",
                "y": 1, "yanchor": "top", "pad": {"t": 14 + 10 * (len(lines) - 1), "l": 10}, "font": {"size": 15}},
@@ -111,17 +150,28 @@ def dressed(figure: go.Figure, said: str, alt: str, height: int, legend: bool) -
         font={"family": "DejaVu Sans, Verdana, Arial, sans-serif", "size": 12, "color": INK},
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
-        height=height + 20 * (len(lines) - 1),
-        margin={"l": 10, "r": 20, "t": 62 + 20 * (len(lines) - 1), "b": 50},
+        height=height + top - 62,
+        margin={"l": 10, "r": figure.layout.margin.r or 20, "t": top, "b": 56},
         showlegend=legend,
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom",
-                "traceorder": "normal"},
+                "traceorder": "normal", "font": {"size": 11}},
         hoverlabel={"bgcolor": PAPER, "font": {"color": INK}, "align": "left"},
-        meta={"alt": html.unescape(alt), "title": html.unescape(said)},
+        meta={"alt": html.unescape(alt), "title": html.unescape(said), "head": head},
     )  # fmt: skip
     figure.update_xaxes(automargin=True, gridcolor=GRID, zeroline=False, linecolor=INK, ticks="")
     figure.update_yaxes(automargin=True, gridcolor=GRID, zeroline=False, separatethousands=True)
     return figure
+
+
+def _legend(figure: go.Figure) -> int:
+    """Pixels that its legend takes above the plot where the screen is narrow: it is as wide as the plot, and its
+    lines break."""
+    entries = [html.unescape(one.name or "") for one in figure.data if one.showlegend is not False]
+    lines = [line for tick in figure.layout.yaxis.ticktext or () for line in tick.split("<br>")]
+    names = 6 * max((len(html.unescape(line)) for line in lines), default=6)
+    plot = max(_NARROW - names - (figure.layout.margin.r or 20), 190)
+    wide = 42 + 6 * max(map(len, entries), default=0)  # plotly gives all entries one width
+    return 18 * -(-len(entries) // max(1, plot // wide)) + 4
 
 
 def nothing(why: str) -> go.Figure:
@@ -130,4 +180,4 @@ def nothing(why: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     said = f"Nothing to draw: {why}"
-    return dressed(figure, said, f"{said}.", 120, legend=False)
+    return dressed(figure, said, f"{said}.", 100, legend=False)

@@ -1,5 +1,6 @@
 """How things stand now: how deep queues are, and what is forgotten when."""
 
+import textwrap
 from datetime import datetime
 
 import pandas as pd
@@ -10,6 +11,8 @@ from dlqanalysis.charts.parts import bars, dressed, label, look, nothing, rows_n
 from dlqanalysis.errors import SchemaError
 
 _STATES = ("waiting", "prioritized", "delayed", "paused", "active", "unacked", "failed", "dead_lettered", "completed")  # fmt: skip
+
+_BEHIND = 22  # letters in a line behind a bar, which a narrow screen has room for
 
 
 def depths(readings: pd.DataFrame, n: int = 14) -> go.Figure:
@@ -58,7 +61,8 @@ def depths(readings: pd.DataFrame, n: int = 14) -> go.Figure:
     said += f"; from {len(lonely):,} with waiting tasks nobody takes" if len(lonely) else ""
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="tasks")
-    return dressed(figure, said, f"Bar chart. {said}.", 130 + 30 * len(cross), legend=True)
+    tall = max(30, 15 * max(text.count("<br>") + 1 for text in behind))
+    return dressed(figure, said, f"Bar chart. {said}.", 130 + tall * len(cross), len(states) > 1)
 
 
 def expiry(failures: pd.DataFrame, now: "str | datetime | None" = None) -> go.Figure:
@@ -99,5 +103,8 @@ def _behind(mine: pd.DataFrame, sizes: pd.Series) -> str:
     consumers = mine.loc[mine["state"] == "waiting", "consumers"].dropna()
     if len(consumers):
         taken = int(consumers.max())
-        parts.append(f"{taken:,} take from it" if taken else "nobody takes from it")
-    return label(", ".join(parts) or "empty", 80)
+        who = "nobody takes" if not taken else "1 takes" if taken == 1 else f"{taken:,} take"
+        parts.append(f"{who} from it")
+    whole = [part.replace(" ", "\u00a0") for part in parts]  # no line ends within a part
+    lines = textwrap.wrap(", ".join(whole) or "empty", _BEHIND)
+    return "<br>".join(label(line, _BEHIND) for line in lines)

@@ -5,23 +5,25 @@ numbers masked (codes stay), so a row's answer never depends on which other rows
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from dlqanalysis.classify.unknowns import plain, rule_stub, unknown_groups
-from dlqanalysis.errors import SchemaError, did_you_mean
+from dlqanalysis.classify.book import Book, Match
+from dlqanalysis.classify.rules import CONFIDENCES, rulebook
+from dlqanalysis.classify.unknowns import plain, rule_stub, rule_stubs, unknown_groups
+from dlqanalysis.distinct import Codes, paired
+from dlqanalysis.errors import SchemaError, did_you_mean, need
 from dlqanalysis.fingerprint import skeleton_codes, template_codes
 from dlqanalysis.model import FailureClass
 from dlqanalysis.payload import UNREADABLE, lookup, parsed, scalar
-from dlqanalysis.rules import CONFIDENCES, Book, Match, rulebook
 from dlqanalysis.signals import signals
 
-__all__ = ["classify", "coverage", "related", "rule_stub", "unknown_groups"]
+__all__ = ["classify", "coverage", "related", "rule_stub", "rule_stubs", "unknown_groups"]
 
 CLASSES = [str(name) for name in FailureClass]
 ADDED = ("failure_class", "rule", "why", "confidence")
@@ -29,10 +31,11 @@ _WHY = 200  # characters of a sentence
 _HEAD, _TAIL = 3_000, 4_500  # of a traceback: Python writes the root first, Java last
 _FRAMES, _FRAME = r'(?m:(?:^  File "[^\n]*\n(?:    [^\n]*\n)*)+)', '  File ""\n'
 _NOTHING = "No rule matches this text."
+#: verdicts: who judges a large archive part by part meets the same texts in each; texts are cut before
+_REMEMBERED = 4_096
 _SAFEST = {"data": 0, "permanent": 1, "unknown": 2, "transient": 3}
 
 Verdict = tuple[str, str, str, str]  # failure_class, rule, why, confidence
-Codes = npt.NDArray[np.int64]
 
 
 def classify(failures: pd.DataFrame, evidence: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -41,11 +44,7 @@ def classify(failures: pd.DataFrame, evidence: pd.DataFrame | None = None) -> pd
     `evidence` (columns source, failure_id, failure_class, why; see `related`) overrules the text, visibly.
     Where load kept one traceback for each kind of failure, it speaks for the failures of its kind.
     """
-    for name in ("exception_type", "exception_message"):
-        if name not in failures.columns:
-            raise SchemaError(
-                f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
-            )
+    need(failures, "exception_type", "exception_message")
     book = rulebook()
     codes, texts = _distinct(failures, book)
     verdicts = [_verdict(book, *text) for text in texts]
@@ -67,9 +66,11 @@ def _distinct(
         _values(failures, "task_name") if book.by_task else _none(len(failures)),
         _values(failures, "payload_state"),
     ]
-    codes = np.zeros(len(failures), dtype=np.int64)
+    codes, size = np.zeros(len(failures), dtype=np.int64), 1
     for part, values in parts:
-        codes = pd.factorize(codes * (len(values) or 1) + part)[0].astype(np.int64)
+        if len(values) > 1:
+            codes, pairs = paired(codes, size, part, len(values))
+            size = len(pairs)
     first = np.full(codes.max(initial=-1) + 1, -1, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     texts = [tuple(values[part[row]] for part, values in parts) for row in first]
@@ -114,11 +115,12 @@ def _told(failures: pd.DataFrame) -> tuple[Codes, list[str]]:
             pl.concat_str(series.str.head(_HEAD), pl.lit("\n"), series.str.tail(_TAIL))
         ).to_series()
         series = ends.zip_with(long.fill_null(False), series)
-    shape_codes, shaped = skeleton_codes(series.to_arrow())
+    shape_codes, shaped = skeleton_codes(series.to_arrow(), once=True)
     codes[there] = shape_codes + 1
     return codes, ["", *(plain(value) for value in shaped.to_pylist())]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _verdict(book: Book, kind: str, message: str, traceback: str, task: str, state: str) -> Verdict:
     match = book.judge(signals(kind, message, traceback), task, state)
     if match is None:
@@ -132,10 +134,22 @@ def _sentence(match: Match) -> str:
     if match.evidence:
         said = f'{said}: "{match.evidence}"'
     other = match.overruled
-    if other is not None and other.evidence and other.evidence not in match.evidence:
+    if other is not None and _worth_saying(match, other):
         more = f'{said}; this outweighs "{other.evidence}" ({other.rule.failure_class})'
         said = more if len(more) < _WHY else said
     return said if len(said) < _WHY else f'{said[: _WHY - 5]}..."'
+
+
+def _worth_saying(match: Match, other: Match) -> bool:
+    """Whether what was overruled is a statement of its own: no stray word, no guess from a class's name."""
+    if not other.evidence or other.evidence in match.evidence or match.evidence in other.evidence:
+        return False
+    if other.rule.failure_class == "unknown":
+        return False
+    if other.rule.confidence == "low":
+        return match.rule.confidence == "low"
+    guessed = other.evidence.isidentifier() and other.evidence.lstrip("_")[:1].isupper()
+    return not (guessed and other.rule.confidence == "medium")
 
 
 def _confidence(match: Match) -> str:
@@ -159,19 +173,20 @@ def _spread(
     """
     if "traceback" not in failures.columns:
         return codes, verdicts
-    task, _ = _values(failures, "task_name")
+    task, tasks = _values(failures, "task_name")
     kind, kinds = _values(failures, "exception_type")
     text, texts = template_codes(pa.array(failures["exception_message"], from_pandas=True))
-    group = pd.factorize((task * len(kinds) + kind) * len(texts) + text)[0]
+    group, groups = paired(task, len(tasks), kind, len(kinds))
+    group, _ = paired(group, len(groups), text, len(texts))
     has = failures["traceback"].notna().to_numpy()
     rank = np.array([_SAFEST[verdict[0]] for verdict in verdicts], dtype=np.int64)
     # smallest rank first, then the smallest code: one answer for a group whatever the order of its rows
     seen = pd.DataFrame({"group": group[has], "rank": rank[codes[has]], "code": codes[has]})
     best = seen.sort_values(["rank", "code"]).drop_duplicates("group").set_index("group")["code"]
-    told = pd.Series(group[~has]).map(best).to_numpy(dtype=float, na_value=np.nan)
-    spread = codes.copy()
-    spread[~has] = np.where(np.isnan(told), codes[~has], np.nan_to_num(told)).astype(np.int64)
-    return spread, verdicts
+    told = np.full(group.max(initial=-1) + 1, -1, np.int64)
+    told[best.index.to_numpy(np.int64)] = best.to_numpy(np.int64)
+    told = told[group]
+    return np.where(has | (told < 0), codes, told), verdicts
 
 
 def _overrule(
@@ -237,7 +252,7 @@ def coverage(failures: pd.DataFrame) -> pd.DataFrame:
 
     Rule is empty where none matched. Shares are parts of 1, and add up to it.
     """
-    _need(failures)
+    need(failures, "failure_class")
     keys = failures[["failure_class", "rule"]]
     many = failures["count"] if "count" in failures.columns else 1  # of a row of dlq.summary
     table = keys.assign(failures=many).groupby(["failure_class", "rule"], observed=True)
@@ -246,13 +261,6 @@ def coverage(failures: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(
         ["failure_class", "failures", "rule"], ascending=[True, False, True], ignore_index=True
     )
-
-
-def _need(failures: pd.DataFrame) -> None:
-    if "failure_class" not in failures.columns:
-        raise SchemaError(
-            "The frame has no failure_class. Classify it first: failures.pipe(dlq.classify)."
-        )
 
 
 def related(failures: pd.DataFrame, field: str, existing: Iterable[Any]) -> pd.DataFrame:

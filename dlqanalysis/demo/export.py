@@ -5,6 +5,7 @@ python -m dlqanalysis.demo.export [FOLDER]     writes demo_export.parquet and de
 
 import csv
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +19,9 @@ ROWS = 2_000
 NAME, DEPLOYS = "demo_export.parquet", "demo_deploys.csv"
 
 
-def failures(rows: int = ROWS, seed: int = incident.SEED) -> pa.Table:
+def failures(rows: int = ROWS, seed: int = incident.SEED, end: datetime = incident.END) -> pa.Table:
     """The incident under the frame's names, all statuses; a traceback stands on one row of its kind."""
-    return columns(pa.concat_tables(c.failed_tasks for c in incident.chunks(rows, seed)))
+    return columns(pa.concat_tables(c.failed_tasks for c in incident.chunks(rows, seed, end)))
 
 
 def columns(failed_tasks: pa.Table) -> pa.Table:
@@ -60,16 +61,22 @@ def _representatives(failed_tasks: pa.Table) -> pa.Array:
     return pc.if_else(pa.array(~kind.duplicated()), failed_tasks["traceback"], None)
 
 
-def write(folder: Path, rows: int = ROWS) -> tuple[Path, Path]:
-    """Both files, the same bytes of content for the same seed."""
+def write(folder: Path, rows: int = ROWS, end: datetime = incident.END) -> tuple[Path, Path]:
+    """Both files, the same bytes of content for the same seed and end."""
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(failures(rows), folder / NAME, compression="zstd", compression_level=19)
-    deploys = incident.deploys()
+    made = failures(rows, end=end)
+    pq.write_table(made, folder / NAME, compression="zstd", compression_level=19)
+    return folder / NAME, write_deploys(folder, end)
+
+
+def write_deploys(folder: Path, end: datetime = incident.END) -> Path:
+    """What was deployed in the two weeks before `end`, as a file for `dlq.changes`."""
+    deploys = incident.deploys(end)
     with (folder / DEPLOYS).open("w", newline="", encoding="utf-8") as file:
         lines = csv.DictWriter(file, list(deploys[0]), lineterminator="\n")
         lines.writeheader()
         lines.writerows(deploys)
-    return folder / NAME, folder / DEPLOYS
+    return folder / DEPLOYS
 
 
 if __name__ == "__main__":

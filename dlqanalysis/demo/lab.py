@@ -1,5 +1,6 @@
 """JupyterLab on the notebooks, with the demo's servers, incident and worker behind it, until Ctrl-C."""
 
+import json
 import os
 import secrets
 import shutil
@@ -50,7 +51,9 @@ def run_lab(
             token = secrets.token_urlsafe(16)
             place = port or servers.free_port()
             variables = (
-                playing.environment() | books.jupyter(playing.home) | {"JUPYTER_TOKEN": token}
+                playing.environment()
+                | books.jupyter(playing.home)
+                | {"JUPYTER_TOKEN": token, "JUPYTER_CONFIG_PATH": _quiet(playing.home)}
             )
             process = playing.home.start(
                 [sys.executable, "-m", "jupyterlab", *_options(place, _notebooks(playing.home))],
@@ -76,6 +79,16 @@ def run_lab(
     except KeyboardInterrupt:
         pass
     step("everything is stopped")
+
+
+def _quiet(home: Den) -> str:
+    """A config folder before the user's own, in which JupyterLab does not ask about news and updates."""
+    said = home.path / "jupyter" / "quiet" / "labconfig" / "default_setting_overrides.json"
+    said.parent.mkdir(parents=True, exist_ok=True)
+    asks = {"fetchNews": "false", "checkForUpdates": False}
+    said.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": asks}))
+    own = os.environ.get("JUPYTER_CONFIG_PATH")
+    return os.pathsep.join([str(said.parents[1]), *([own] if own else [])])
 
 
 def _options(port: int, folder: Path) -> list[str]:

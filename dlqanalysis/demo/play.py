@@ -57,7 +57,7 @@ def run_demo(
                 f"{counts[0]:,} failures loaded; the mail provider goes down, the worker fails for real"
             )
             since = live.fail(playing)
-            step("the provider is back. Running the notebooks")
+            step("the provider is back. Running six notebooks side by side, a minute or two")
             pages = books.run(
                 playing.home,
                 _parameters(playing),
@@ -79,7 +79,11 @@ def _parameters(playing: Stage) -> dict[str, dict[str, object]]:
     """Each notebook with its parameters: the shop, and what it is known to have done already."""
     keys = playing.home.path / "done.csv"
     done(playing).to_csv(keys, index=False)
-    more: dict[str, dict[str, object]] = {"30_duplicates": {"done": str(keys), "key": ""}}
+    more: dict[str, dict[str, object]] = {
+        "10_triage": {"changes": str(playing.deploys)},
+        "20_patterns": {"changes": str(playing.deploys)},
+        "30_duplicates": {"done": str(keys)},
+    }
     return {name: {"source": "celery", **more.get(name, {})} for name in NOTEBOOKS}
 
 
@@ -151,7 +155,7 @@ def _told(
             f"Open {pages[0].parent / first} in a browser (no network needed). Beside it:",
             f"  {', '.join(others)}",
             "",
-            "Next: `dlq lab` opens the notebooks on such servers; the README connects your own systems.",
+            "Next: `make lab` (`dlq lab`) opens the notebooks on such servers; `dlq init DIR` begins with your own.",
         ]
     )
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from dlqanalysis.demo.den import Den, den
 from dlqanalysis.errors import ConnectError, SettingsError
 
-_READY_WITHIN = 30.0  # seconds; a loaded laptop takes one
+_READY_WITHIN = 90.0  # seconds; an idle laptop takes one, two busy cores with a RabbitMQ a minute
 _DISTRIBUTION = Path("/usr/lib/postgresql")  # Debian's and Ubuntu's
 _TRIES = 3  # a free port can be taken between looking and listening
 
@@ -130,8 +130,11 @@ def valkey(shared: Den | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def rabbitmq(shared: Den | None = None) -> Iterator[Broker]:
-    """A new private RabbitMQ node of the version installed here, with its management API, ready."""
+def rabbitmq(shared: Den | None = None, settings: str = "") -> Iterator[Broker]:
+    """A new private RabbitMQ node of the version installed here, with its management API, ready.
+
+    `settings` are more lines of its configuration.
+    """
     with den(shared) as home:
         server, epmd = rabbitmq_binaries()
         password = secrets.token_urlsafe(18)
@@ -152,7 +155,8 @@ def rabbitmq(shared: Den | None = None) -> Iterator[Broker]:
                 config.name,
                 f"default_user = dlq\ndefault_pass = {password}\nloopback_users = none\n"
                 f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {api}\n"
-                "vm_memory_high_watermark.absolute = 512MB\ndisk_free_limit.absolute = 10MB\n",
+                "vm_memory_high_watermark.absolute = 512MB\ndisk_free_limit.absolute = 10MB\n"
+                f"{settings}",
             )
             plugins = home.path / "rabbitmq.plugins"
             plugins.write_text("[rabbitmq_management].\n")

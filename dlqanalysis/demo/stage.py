@@ -1,6 +1,7 @@
 """The demo's stage: servers, database roles, the mail provider and the real worker, all in one den."""
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from psycopg import sql
 
 from dlqanalysis.demo import servers, world
 from dlqanalysis.demo.den import Den, den
+from dlqanalysis.demo.export import write_deploys
 from dlqanalysis.errors import ConnectError
 
 DATABASE = "shop"
@@ -34,6 +37,7 @@ class Stage:
     broker: str
     mail: str
     world: Path
+    deploys: Path  #: what was deployed meanwhile; the profile names it, too
 
     def environment(self) -> dict[str, str]:
         """The DLQ_* variables with which notebooks and the command line find this stage."""
@@ -44,7 +48,7 @@ class Stage:
             "DLQ_CELERY_RESULTS_URL": self.broker,
             "DLQ_JOURNAL_URL": f"sqlite:///{self.home.path / 'journal.sqlite'}",
             "DLQ_HOME": str(self.home.path / "dlq-home"),
-            "DLQ_PROFILE": str(files("dlqanalysis.demo") / "profile.toml"),
+            "DLQ_PROFILE": str(self.home.path / "profile.toml"),
             "DLQ_OPERATOR": "demo",
         }
 
@@ -75,8 +79,13 @@ def stage(shared: Den | None = None) -> Iterator[Stage]:
         reader, hand = prepare(database)
         state = home.path / "world.json"
         world.write(state)
+        deploys = write_deploys(home.path, datetime.now(UTC))
+        profile = (files("dlqanalysis.demo") / "profile.toml").read_text(encoding="utf-8")
+        told = f"{profile}\n[changes]\nfile = {json.dumps(str(deploys))}\n"
+        (home.path / "profile.toml").write_text(told, encoding="utf-8")
         yield Stage(
             home=home,
+            deploys=deploys,
             database=database,
             reader=reader,
             hand=hand,

@@ -2,6 +2,7 @@
 journal, profile, rules and folders in order. Reads only; every finding that is not ok says the next step.
 """
 
+import contextlib
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from dlqanalysis import rules
+from dlqanalysis.classify import rules
 from dlqanalysis.doctor import access
+from dlqanalysis.doctor import names as names_in
 from dlqanalysis.errors import DLQError, SettingsError, did_you_mean
 from dlqanalysis.fingerprint import hand as groups
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding
+from dlqanalysis.operations import depths
 from dlqanalysis.profile import (
     Profile,
     connected,
@@ -23,12 +26,14 @@ from dlqanalysis.profile import (
     rulebook_path,
     setting,
     url_of,
+    variable_of,
 )
 from dlqanalysis.redact import redact
 from dlqanalysis.sources import SYSTEMS, connect
 
 SKEW = 5.0  #: seconds that a server's clock may differ from ours: times of failures are compared with ours
 _TLS = ("rediss", "amqps", "https")
+_COUNTED = ("bullmq+", "list+", "priority+redis", "amqp")  #: where depths are asked without a look
 _HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
@@ -38,15 +43,23 @@ def examine(names: Sequence[str] = ()) -> list[Finding]:
     for name in names:
         if name.lower() not in known:
             raise SettingsError(
-                f"'{name}' is not connected: set DLQ_{name.upper().replace('-', '_')}_URL."
+                f"'{name}' is not connected: set {variable_of(name)}."
                 f" {did_you_mean(name, known) if known else ''}".rstrip()
             )
     found = list(_own())
     chosen = [name.lower() for name in names] or [name for name in known if name not in _channels()]
     if not chosen:
         found.append(_warning("systems", "No system is connected. Set DLQ_<NAME>_URL to its URL."))
+    tasks: set[str] = set()
     for name in chosen:
-        found += _system(name)
+        mine = list(_system(name))
+        found += mine
+        if any(one.name == f"{name}: reach" and one.severity == "ok" for one in mine):
+            with contextlib.suppress(DLQError):  # what keeps it from being read is told above
+                tasks |= names_in.tasks_of(name)
+    with contextlib.suppress(DLQError):
+        profile = Profile.load()
+        found += [_warning("profile", text) for text in names_in.misspelt_tasks(profile, tasks)]
     return found
 
 
@@ -62,11 +75,15 @@ def _own() -> Iterator[Finding]:
     """The folder, the journal, and the files that a user writes."""
     yield from _tried("DLQ_HOME", lambda: _private(home(), "DLQ_HOME"))
     yield from _tried("journal", _journal)
-    yield from _tried(
-        "profile", lambda: [_ok("profile", f"profile '{Profile.load().name}' is valid")]
-    )
+    yield from _tried("profile", _profile)
     yield from _tried("rulebook", lambda: [_ok("rulebook", f"{len(_rules()):,} rules are valid")])
     yield from _tried("groups file", _groups)
+
+
+def _profile() -> list[Finding]:
+    profile = Profile.load()
+    wrong = [_warning("profile", text) for text in names_in.unknown_queries(profile)]
+    return wrong or [_ok("profile", f"profile '{profile.name}' is valid")]
 
 
 def _rules() -> Sequence[Any]:
@@ -128,6 +145,7 @@ def _system(name: str) -> Iterator[Finding]:
             return
         yield finding
         told = finding.facts
+    yield from _tried(f"{name}: place", lambda: list(_place(name, scheme)))
     yield from _rights(name, told)
     yield from _clock(name, told)
 
@@ -136,9 +154,7 @@ def _file(name: str, path: Path) -> list[Finding]:
     connect(str(path))
     if not path.exists():
         return [
-            _critical(
-                f"{name}: reach", f"There is no file at {path}. Check DLQ_{name.upper()}_URL."
-            )
+            _critical(f"{name}: reach", f"There is no file at {path}. Check {variable_of(name)}.")
         ]
     return [_ok(f"{name}: reach", "an export is there"), *_private(path, f"{name}: file")]
 
@@ -149,6 +165,23 @@ def _reached(name: str, url: str) -> Finding:
         connect(name)
         return _ok(f"{name}: reach", "its URL is understood; `dlq check` asks the system itself")
     return _ok(f"{name}: reach", f"{told['version']} answers as {told['user']}", told)
+
+
+def _place(name: str, scheme: str) -> Iterator[Finding]:
+    """Whether what the URL names is there and understood: its table, its queues, its lists. Touches no message."""
+    if scheme.startswith("postgres"):
+        table = connect(name).table
+        where, notes = f"{table.schema}.{table.name}", table.notes
+    elif scheme.startswith(_COUNTED):
+        counts = depths(name)
+        where = ", ".join(dict.fromkeys(counts["queue"].astype("str"))) or "nothing yet"
+        notes = counts.attrs["notes"]
+    else:
+        return
+    if notes:
+        yield _warning(f"{name}: place", f"{where}. {' '.join(notes)}")
+    else:
+        yield _ok(f"{name}: place", f"{where} can be read")
 
 
 def _tls(name: str, url: str) -> Finding:
@@ -173,17 +206,29 @@ def _tls(name: str, url: str) -> Finding:
 
 
 def _hand(name: str, url: str) -> Iterator[Finding]:
-    """Whether what writes has credentials of its own."""
-    variable = f"DLQ_{name.upper().replace('-', '_')}_HAND_URL"
+    """Whether what writes has credentials of its own: a token, or a user that both URLs name."""
     other = setting(name, "HAND_URL")
-    if other is None:
+    of_http = urlsplit(other or url).scheme.endswith(("http", "https"))
+    token = setting(name, "HAND_TOKEN") if of_http else None
+    variable = variable_of(name, "HAND_TOKEN" if token else "HAND_URL")
+    mine, theirs = urlsplit(url), urlsplit(other or "")
+    if token:
+        same = token == setting(name, "TOKEN")
+    elif other is None:
         yield _ok(
             f"{name}: hand",
             f"{variable} is not set: a hand would have the reader's rights, and no more",
         )
         return
-    mine, theirs = urlsplit(url), urlsplit(other)
-    if mine.username == theirs.username and mine.hostname == theirs.hostname:
+    elif mine.username and theirs.username:
+        same = mine.username == theirs.username and mine.hostname == theirs.hostname
+    else:  # libpq, a certificate or a token says who it is
+        yield _ok(
+            f"{name}: hand",
+            "whether reader and hand are two users cannot be told: not both URLs name one",
+        )
+        return
+    if same:
         yield _warning(
             f"{name}: hand",
             f"reader and hand are the same user. Give {variable} a user of its own, and the reader one that"
@@ -201,8 +246,8 @@ def _rights(name: str, told: Any) -> Iterator[Finding]:
     elif writes:
         yield _warning(
             f"{name}: rights",
-            f"{told['user']} may write ({', '.join(writes)}), though the kit only reads with it. docs/operations.md"
-            " has the commands for a user that cannot.",
+            f"{told['user']} may write ({', '.join(writes)}), though the kit only reads with it."
+            " docs/howto/connect.md has the commands for a user that cannot.",
         )
     else:
         yield _ok(f"{name}: rights", f"{told['user']} cannot write")

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dlqanalysis.sources import _redis
+from dlqanalysis.sources._management import Management
 from dlqanalysis.sources.celery.address import Address
 from dlqanalysis.sources.rabbitmq.address import Address as Queues
 from dlqanalysis.sources.rabbitmq.link import Link
-from dlqanalysis.sources.rabbitmq.management import Management
 
 
 def ask(url: str, management: str | None = None) -> dict[str, Any]:
@@ -28,11 +28,13 @@ def ask(url: str, management: str | None = None) -> dict[str, Any]:
     return {}
 
 
+# A right on one column is one to write, too.
 _RIGHTS = """
     select c.oid::regclass::text, p.privilege
     from pg_class c, unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p (privilege)
-    where c.relkind in ('r', 'p') and c.relnamespace = any (current_schemas(false)::regnamespace[])
-      and has_table_privilege(c.oid, p.privilege)
+    where c.relkind in ('r', 'p', 'v', 'f') and c.relnamespace = any (current_schemas(false)::regnamespace[])
+      and case when p.privilege in ('INSERT', 'UPDATE') then has_any_column_privilege(c.oid, p.privilege)
+          else has_table_privilege(c.oid, p.privilege) end
     order by 1, 2
 """
 
@@ -119,7 +121,8 @@ def _broker(url: str, management: str | None) -> dict[str, Any]:
     if not management:
         why = "DLQ_<NAME>_MANAGEMENT_URL is not set, and only the management API tells"
         return told | {"writes": None, "unknown": why}
-    rights = Management(address, "DLQ_<NAME>_MANAGEMENT_URL").permissions(user)
+    variable = "DLQ_<NAME>_MANAGEMENT_URL"
+    rights = Management(management, address.url, variable, address.ca).permissions(user)
     if rights is None:
         return told | {
             "writes": None,

@@ -12,18 +12,22 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dlqanalysis.errors import SchemaError
+from dlqanalysis.distinct import paired
+from dlqanalysis.errors import need
 from dlqanalysis.fingerprint.columns import Codes, distinct, texts
 from dlqanalysis.fingerprint.columns import skeleton_codes as _skeleton_codes
 from dlqanalysis.fingerprint.explain import explain
 from dlqanalysis.fingerprint.frames import innermost, says_nothing
+from dlqanalysis.fingerprint.gathering import Gathering
 from dlqanalysis.fingerprint.hand import Hand, by_hand
 from dlqanalysis.fingerprint.similar import merge_stub, similar
 from dlqanalysis.fingerprint.table import ALGORITHM
 from dlqanalysis.fingerprint.templates import templates
+from dlqanalysis.text import storable
 
 __all__ = [
     "ALGORITHM",
+    "Gathering",
     "explain",
     "fingerprint",
     "merge_stub",
@@ -42,9 +46,11 @@ def skeletons(column: "pa.Array | pa.ChunkedArray") -> pa.Array:
     return shaped.take(pa.array(codes))
 
 
-def skeleton_codes(column: "pa.Array | pa.ChunkedArray") -> tuple[Codes, pa.Array]:
-    """A code for each row, and the distinct skeletons that the codes point at."""
-    codes, shaped = _skeleton_codes(column, by_hand().placeholders)
+def skeleton_codes(
+    column: "pa.Array | pa.ChunkedArray", once: bool = False
+) -> tuple[Codes, pa.Array]:
+    """A code for each row, and the distinct skeletons that the codes point at; remembered, unless asked for `once`."""
+    codes, shaped = _skeleton_codes(column, by_hand().placeholders, once)
     return codes, shaped.to_arrow().cast(pa.string())
 
 
@@ -63,8 +69,9 @@ def template(text: str | None) -> str:
     """
     if not text:
         return ""
-    clean = str(text).encode("utf-8", "backslashreplace").decode()
-    return str(templates(_skeleton_codes(pa.array([clean]), by_hand().placeholders)[1])[1][0])
+    return str(
+        templates(_skeleton_codes(pa.array([storable(str(text))]), by_hand().placeholders)[1])[1][0]
+    )
 
 
 def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
@@ -73,11 +80,7 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
     A row's fingerprint depends on its type and message alone, whatever else is in the frame; where the message says
     nothing also on its traceback. Where load kept one traceback for each kind of failure, it speaks for its kind.
     """
-    for name in ("exception_type", "exception_message"):
-        if name not in failures.columns:
-            raise SchemaError(
-                f"The frame has no column '{name}'. Build it with dlq.load or dlq.from_records."
-            )
+    need(failures, "exception_type", "exception_message")
     hand = by_hand()
     messages = _arrow(failures["exception_message"])
     shape_codes, shaped = _skeleton_codes(messages, hand.placeholders)
@@ -85,7 +88,7 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
     type_codes, found = pd.factorize(failures["exception_type"], use_na_sentinel=False)
     types = texts(_arrow(pd.Series(found)))
     rows = template_codes[shape_codes]
-    kinds, pairs = pd.factorize(type_codes.astype(np.int64) * max(1, len(named)) + rows)
+    kinds, pairs = paired(type_codes.astype(np.int64), len(types), rows, len(named))
     pair_types = types.gather(pairs // max(1, len(named))).fill_null("").to_list()
     pair_templates = named.gather(pairs % max(1, len(named))).to_list()
     ids = [_id(kind, text) for kind, text in zip(pair_types, pair_templates, strict=True)]
@@ -95,7 +98,7 @@ def fingerprint(failures: pd.DataFrame) -> pd.DataFrame:
         if says_nothing(text, kind)
     ]
     frames, frame_names = _frames(failures, kinds, quiet)
-    groups, combined = pd.factorize(kinds.astype(np.int64) * len(frame_names) + frames)
+    groups, combined = paired(kinds, len(pairs), frames, len(frame_names))
     group_pairs, group_frames = np.divmod(combined, len(frame_names))
     prints = [
         _id(pair_types[pair], pair_templates[pair], frame_names[frame]) if frame else ids[pair]

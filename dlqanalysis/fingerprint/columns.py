@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dlqanalysis.distinct import Codes, distinct, polars_texts
 from dlqanalysis.fingerprint.table import (
     CODE,
     CODES_FOLLOW,
@@ -25,38 +24,21 @@ LONGEST = 8_000  #: characters of a message that are looked at
 _THREADS = 4  # at most; Polars is asked when there is work, for its threads do not survive a fork
 _SPLIT = 20_000  # rows below which a second thread costs more than it gives
 
-Codes = npt.NDArray[np.int64]
-
 
 def texts(column: "pa.Array | pa.ChunkedArray") -> pl.Series:
     """An Arrow text column (plain or dictionary-encoded) as a polars one, cut at LONGEST."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    series = pl.Series("text", pl.from_arrow(column.cast(pa.large_string())), dtype=pl.String)
+    series = polars_texts(column)
     long = (series.str.len_bytes() > LONGEST).any()
     return series.str.slice(0, LONGEST) if long else series
 
 
-def distinct(series: pl.Series) -> tuple[Codes, pl.Series]:
-    """A code for each row, and the distinct values that the codes point at."""
-    codes, values = pd.factorize(series.hash().to_numpy())
-    first = np.empty(len(values), dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    unique = series.gather(first)
-    if not unique.gather(codes).eq_missing(series).all():  # two texts with one hash: once in an age
-        codes, values = pd.factorize(series.to_numpy(), use_na_sentinel=False)
-        unique = pl.Series(series.name, values, dtype=pl.String)
-    return codes, unique
-
-
 def skeleton_codes(
-    column: "pa.Array | pa.ChunkedArray", own: Mapping[str, str]
+    column: "pa.Array | pa.ChunkedArray", own: Mapping[str, str], once: bool = False
 ) -> tuple[Codes, pl.Series]:
     """A code for each row, and the distinct skeletons that the codes point at.
 
-    Those of the last column are remembered: load, classify and fingerprint ask for the same one after another.
+    Those of the last column are remembered, unless it is asked for only `once`: load, classify and fingerprint ask
+    for the messages one after another, and for tracebacks in between.
     """
     global _last
     key = _place(column), tuple(own.items())
@@ -65,11 +47,20 @@ def skeleton_codes(
         codes, values = distinct(texts(column))
         shape_codes, shaped = shapes(values, own)
         # with the column itself, so that no other can come to stand at its place
-        known = _last = key, column, shape_codes[codes], shaped
+        known = key, column, shape_codes[codes], shaped
+        _last = _last if once else known
     return known[2], known[3]
 
 
 _last: tuple[object, object, Codes, pl.Series] | None = None
+
+
+def remember(
+    column: "pa.Array | pa.ChunkedArray", own: Mapping[str, str], codes: Codes, shaped: pl.Series
+) -> None:
+    """Makes the skeletons of a column the ones of the last column asked for."""
+    global _last
+    _last = (_place(column), tuple(own.items())), column, codes, shaped
 
 
 def _place(column: "pa.Array | pa.ChunkedArray") -> tuple[object, ...]:
@@ -126,7 +117,7 @@ def _shapes(series: pl.Series) -> pl.Series:
     codes = pl.col("text").str.extract_all(KEPT).list.join(CODE)
     held = frame.with_row_index("row").filter(with_codes)
     held = held.select("row", shape=pl.col("shape") + CODES_FOLLOW + codes)
-    return frame["shape"].scatter(held["row"], held["shape"]) if len(held) else frame["shape"]
+    return frame["shape"].scatter(held["row"], held["shape"])
 
 
 def _filled(skeletons: pl.Series) -> pl.Series:

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import re2
 
+from dlqanalysis.text import storable
+
 _PLACE = re2.compile("<([a-z_]+)>")
 _LONGEST = 60  # characters of a quoted value
 
@@ -43,7 +45,7 @@ def _row(failure: Any) -> dict[str, str]:
 def _text(value: Any) -> str:
     if value is None or value is pd.NA or value != value:
         return ""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    return storable(str(value))
 
 
 def _said(row: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dlqanalysis.errors import SchemaError
+from dlqanalysis.errors import need
 
 _HOLE = "<*>"
 _FEWEST_VALUES = 3  # in one place of an otherwise equal template, until it looks like a parameter
@@ -25,11 +25,7 @@ def similar(failures: pd.DataFrame) -> pd.DataFrame:
     One row a proposal, largest first: template (with <*> for what differs), fingerprints (tuple), failures, differs (a few
     of the values), exception_type. Nothing is merged: `merge_stub(row)` writes the lines for the file DLQ_GROUPS names.
     """
-    for name in ("fingerprint", "template"):
-        if name not in failures.columns:
-            raise SchemaError(
-                f"The frame has no {name}. Make it first: failures.pipe(dlq.fingerprint)."
-            )
+    need(failures, "fingerprint", "template")
     keys = ["exception_type", "template", "fingerprint"]
     counts = (
         failures.groupby(keys, observed=True, dropna=False, sort=True).size().reset_index(name="n")

@@ -139,7 +139,7 @@ SCHEMA = (
 NAMES_COME = rf"(?i-u:{SCHEMA}|template|modules|reading|named|entity|queue|exchange|keyword)(?: named| name|:|=| of type)?"
 VALUES_COME = (
     r"(?i-u:duplicate entry|(?-u:\b)got|base [0-9\x01]+|to float|to int|to decimal|for type [a-z ]+|enum [a-z0-9_.\"]+|time data|input_value|value"
-    r"|literal|(?:for|user|role|username|login) user|invalid (?:date|email|uuid|url|choice|number|value|id|timestamp|format)|string):?"
+    r"|literal|text|(?:for|user|role|username|login) user|invalid (?:date|email|uuid|url|choice|number|value|id|timestamp|format)|string):?"
 )
 COUNTED = (
     "items|rows|records|requests|messages|jobs|tasks|times|users|files|events|entries|attempts|retries|objects|documents"
@@ -166,7 +166,11 @@ TEXT = (
     Step("num", rf"{B}[0-9]+( (?:of|{COUNTED}){B})", f"{NUM}$1"),
     Step("arn", rf"{B}arn:aws[a-z-]*:[^\s'\"]+", ID),
     Step("source", r"\[Source: .*?; ?line", f"[Source: {STR}; line"),
-    Step("sql", r"\[SQL: .*|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)", "<sql>$1"),
+    Step(
+        "sql",
+        r"\[SQL: .*|\((?:Connection: \w+,(?: [A-Z]\w+: [^,]*,)* )?SQL: .*\)$|LINE [0-9]+: .*?( HINT:| CONTEXT:|$)",
+        "<sql>$1",
+    ),
     Step("row", r"(Failing row contains )\(.*\)", "$1<row>"),
     Step("key", r"(Key \([^()]+\)=)\(.*?\)( already| is not| is still| conflicts|$)", "$1<str>$2"),
     Step("name", rf"({NAMES_COME} ?[\"'`(])", f"$1{SHIELD}"),

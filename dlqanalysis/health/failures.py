@@ -9,6 +9,7 @@ import pandas as pd
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.health.findings import finding, some, span
 from dlqanalysis.model import Finding
+from dlqanalysis.patterns import DEPENDENCIES
 
 #: words of systems for what waits no longer
 DONE = ("replayed", "archived", "succeeded", "success", "completed")
@@ -70,6 +71,8 @@ def _depth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     if undated:
         text += f", {undated:,} of them without a time"
     text += f"; more than {bound:,} is {severity}." if bound is not None else "."
+    if severity == "critical":
+        text += " Is it one thing? 10_triage asks in four steps."
     yield finding(
         "depth",
         severity,
@@ -220,19 +223,9 @@ def _breadth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     told: dict[str, Any] = {"queues": int(queues), "tasks": int(tasks)}
     if "rule" in recent.columns:
         rules = recent["rule"].astype("str").fillna("")
-        told |= {name: int(rules.isin(words).sum()) for name, words in CAUSES.items()}
+        told |= {name: int(rules.isin(words).sum()) for name, words in DEPENDENCIES.items()}
     yield finding("breadth", "ok", text, **told)
 
-
-#: cause -> rules of the rulebook that tell of it
-CAUSES = {
-    "database": ("db-lost", "db-login", "db-busy", "database-says-no"),
-    "external": (
-        "throttled", "http-server-error", "cloud-busy", "mail-busy", "network", "timeout", "dns",
-        "rate-quota", "quota-or-billing", "api-credentials",
-    ),
-    "broker": ("redis-away", "redis-refused", "broker-away", "amqp-refused"),
-}  # fmt: skip
 
 JUDGES = (_depth, _oldest, _growth, _per_hour, _unreadable, _expiry, _growing, _breadth)
 OF_EXECUTIONS = (_always_fails, _failure_rate)

@@ -61,7 +61,9 @@ class Level:
     def __str__(self) -> str:
         said = self.name + (f" ({self.contact})" if self.contact else "")
         said += f", respond within {self.respond}" if self.respond else ""
-        return f"{said}: {self.because}"
+        if self.because == self.name:  # as without [severity]: it would say the same twice
+            return said
+        return f"{said}: {FACTS.get(self.because, self.because)}"
 
 
 def severity(findings: Sequence[Finding], profile: Profile, minutes: float = 0.0) -> Level | None:

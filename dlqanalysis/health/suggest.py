@@ -20,7 +20,7 @@ def suggest_thresholds(history: pd.DataFrame, profile: Profile | None = None) ->
 
     `history` is a failures frame (for per_hour and growth_per_minute) or earlier checks (`health.samples`,
     for depth, failed and waiting). Suggested is what 99 of 100 spans stayed below, half as much again; with
-    less than 7 days nothing is suggested, and `says` tells so. History with an incident in it suggests less
+    less than 7 days (more than 6.5 count as 7) nothing is suggested, and `says` tells so. History with an incident in it suggests less
     than it looks: the median tells what is usual.
     """
     limits = limits_of(profile or current_profile())
@@ -67,7 +67,9 @@ def _row(name: str, values: pd.Series, days: float, limits: dict[str, Any]) -> d
         "highest": values.max() if len(values) else math.nan,
         "days": round(days, 1),
     }
-    if days < ENOUGH_DAYS or values.empty:
+    if (
+        round(days) < ENOUGH_DAYS or values.empty
+    ):  # of seven days the first failure is never the first second
         return {**told, "says": f"too little to say: {days:.1f} days, and {ENOUGH_DAYS} are needed"}
     high = float(values.quantile(USUAL))
     suggested = max(1, math.ceil(high * 1.5))

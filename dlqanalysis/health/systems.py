@@ -16,6 +16,14 @@ from dlqanalysis.model import Finding
 #: What a check leaves for the next: its numbers, missing where nobody told. `kept` says how each is found.
 SAMPLE = ("failures", "failed", "waiting", "processed", "workers")
 FAILED = ("failed", "dead_lettered")
+_BEFORE_A_RESTART = (
+    "Before anything is restarted, look at dlq.running: with acks_late what workers hold runs again from its start,"
+    " and a broker without persistence forgets its queues."
+)
+_BY_HAND = (
+    " A task that cannot wait may be run in a shell: that is the real thing, past queue, time limits and dead letters."
+    " Write it down with dlq.note, and no plan sends it again."
+)
 WAITING = ("waiting", "prioritized")
 
 
@@ -60,6 +68,8 @@ def of_depths(
             else f"{some(count, what)} waiting"
         )
         text += f", more than {limit:,}." if over else "."
+        if over and name == "waiting":
+            text += " dlq.capacity says whether more workers would help."
         yield finding(name, "warning" if over else "ok", text, count=count)
     if limits["stopped"] is not None and now["waiting"] is not None:
         yield _stopped(now, earlier, when, limits["stopped"])
@@ -104,6 +114,8 @@ def of_workers(
     over = away > limit
     text = "No worker answered" + (f", for {span(away)} now" if away else "")
     text += f": longer than {span(limit)}." if over else "; silence is no proof, look again."
+    if over:
+        text += _BY_HAND
     minutes = away.total_seconds() / 60
     yield finding("workers_down", "critical" if over else "warning", text, minutes=minutes)
 
@@ -183,7 +195,7 @@ def _stopped(
     over = stood > limit
     text = f"{some(now['waiting'], 'task')} waiting"
     if over:
-        text += f", and for {span(stood)} {how}: longer than {span(limit)}."
+        text += f", and for {span(stood)} {how}: longer than {span(limit)}. {_BEFORE_A_RESTART}"
     elif known.empty:
         text += "; there is no earlier check to say whether they are worked on."
     else:

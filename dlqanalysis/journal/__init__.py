@@ -5,7 +5,6 @@ from its entries alone: `sending` without an answer is `uncertain`. A claim stan
 somebody is acting on or has acted on; it is unique for everyone who shares the journal.
 """
 
-import hashlib
 import json
 import os
 import secrets
@@ -22,10 +21,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from dlqanalysis.errors import JournalError, RunError
-from dlqanalysis.journal import tables
-from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, short
-from dlqanalysis.model import Item, State, worldwide
+from dlqanalysis.journal import chain, tables
+from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, plain, said, short
+from dlqanalysis.model import PLANNED, Item, State, worldwide
 from dlqanalysis.profile import journal_url, operator
+from dlqanalysis.redact import redact
 
 #: event of an item -> the state it leaves the item in
 STATES = {
@@ -49,8 +49,7 @@ class Journal:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        where = sa.make_url(url or journal_url())
-        self.place = where.render_as_string(hide_password=True)
+        where, self.place = tables.address(url or journal_url())
         try:
             self._engine = sa.create_engine(where, **tables.options(where))
             weakref.finalize(self, self._engine.dispose)
@@ -61,8 +60,10 @@ class Journal:
                     path = Path(where.database)
                     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                     path.touch(mode=0o600)
+            elif where.get_backend_name() == "postgresql":
+                sa.event.listen(self._engine, "begin", tables.patient)
             tables.create(self._engine)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             raise JournalError(
                 f"The journal at {self.place} cannot be opened ({short(error)}). Check DLQ_JOURNAL_URL"
                 " and its permissions; nothing is sent without a journal."
@@ -71,7 +72,7 @@ class Journal:
     @classmethod
     def if_any(cls) -> "Journal | None":
         """The journal, or None where nobody has made one yet: looking makes no file."""
-        where = sa.make_url(journal_url())
+        where, _ = tables.address(journal_url())
         file = where.database if where.get_backend_name() == "sqlite" else None
         return None if file and not Path(file).exists() else cls()
 
@@ -90,32 +91,32 @@ class Journal:
         now = datetime.now(UTC)
         run_id = f"{now:%Y%m%d-%H%M%S}-{plan.id}-{secrets.token_hex(2)}"
         with self._begin() as db:
-            db.execute(
-                RUNS.insert(),
-                {
-                    "run_id": run_id,
-                    "plan_id": plan.id,
-                    "plan_digest": plan.digest,
-                    "action": plan.action,
-                    "source": plan.source,
-                    "reason": plan.reason,
-                    "operator": operator(),
-                    "host": gethostname(),
-                    "started_at": now.isoformat(),
-                    "held_back": len(plan.held_back),
-                    "options": json.dumps(dict(options), sort_keys=True, default=str),
-                },
-            )
+            head = {
+                "run_id": run_id,
+                "plan_id": plan.id,
+                "plan_digest": plan.digest,
+                "action": plan.action,
+                "source": plan.source,
+                "reason": redact(plan.reason),
+                "operator": operator(),
+                "host": gethostname(),
+                "started_at": now.isoformat(),
+                "held_back": len(plan.held_back),
+                "options": json.dumps(dict(options), sort_keys=True, default=str),
+            }
+            db.execute(RUNS.insert(), head)
             rows = [
                 {
                     "run_id": run_id,
                     "position": position,
-                    **{name: getattr(item, name) for name in _ITEM_FIELDS},
+                    **{name: plain(getattr(item, name)) for name in PLANNED},
+                    "generation": item.generation,
                 }
                 for position, item in enumerate(plan.items())
             ]
-            db.execute(ITEMS.insert(), rows)
-            self._append(db, run_id, [("", "started", {**options, **_here()})])
+            tables.add(db, ITEMS, rows)
+            proof = {"seal": chain.seal(head, rows), "after": chain.newest(db)}
+            self._append(db, run_id, [("", "started", {**options, **_here(), **proof})])
         return run_id
 
     def take(
@@ -162,23 +163,20 @@ class Journal:
         noted as skipped. A replay claims the task as well, so that its copy in another system cannot go
         too. What is `fleeting` (an undo, a pause) is held beside the claim of the replay.
         """
-        taken: dict[str, str] = {}
         with self._begin() as db:
             action = db.scalar(self._locked(run_id, RUNS.c.action))
-            # in one order for everybody: two operators who want the same never wait for each other in a circle
-            for item in sorted(items, key=lambda item: item.failure_id):
-                generation = 0 if fleeting else item.generation
-                if holder := self._claimed(db, run_id, source, item.failure_id, generation):
-                    taken[item.failure_id] = holder
+            wanted = {(item.failure_id, 0 if fleeting else item.generation) for item in items}
+            others = self._held(db, run_id, source, wanted)
+            taken = {failure_id: holder for (failure_id, _), holder in others.items()}
             free = [
                 item for item in items if item.failure_id not in taken and worldwide(item.task_id)
             ]
-            for item in sorted(free if action == "replay" else [], key=lambda item: item.task_id):
-                holder = self._claimed(db, run_id, _TASKS, item.task_id, item.generation)
-                if holder not in (
-                    "",
-                    run_id,
-                ):  # this run: another entry, which its plan lets go too
+            tasks = {one.failure_id: (plain(one.task_id), one.generation) for one in free}
+            wanted = set(tasks.values()) if action == "replay" else set()
+            elsewhere = self._held(db, run_id, _TASKS, wanted)
+            for item in free:
+                holder = elsewhere.get(tasks[item.failure_id], run_id)
+                if holder != run_id:  # this run: another entry, which its plan lets go too
                     self._release(db, [run_id], item.failure_id)
                     taken[item.failure_id] = holder
             events: list[tuple[str, str, Mapping[str, Any]]] = []
@@ -193,16 +191,29 @@ class Journal:
             self._append(db, run_id, events)
         return taken
 
-    def _claimed(
-        self, db: sa.Connection, run_id: str, source: str, what: str, generation: int
-    ) -> str:
-        """Claims for a run; gives the run that has it already, or nothing."""
-        key = {"source": source, "failure_id": what, "generation": generation}
-        insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(CLAIMS.c.run_id)
-        if db.scalar(insert, {**key, "run_id": run_id}) is not None:
-            return ""
-        where = [CLAIMS.c[name] == value for name, value in key.items()]
-        return str(db.scalar(sa.select(CLAIMS.c.run_id).where(*where)))
+    def _held(
+        self, db: sa.Connection, run_id: str, source: str, wanted: set[tuple[str, int]]
+    ) -> dict[tuple[str, int], str]:
+        """Claims what is wanted, each in its generation; gives the run that has it for what was claimed already."""
+        named = (CLAIMS.c.failure_id, CLAIMS.c.generation)
+        insert = self._insert(CLAIMS).on_conflict_do_nothing().returning(*named)
+        held: dict[tuple[str, int], str] = {}
+        while wanted:
+            # in one order for everybody: two operators who want the same never wait for each other in a circle
+            rows = [
+                {"source": source, "failure_id": what, "generation": generation, "run_id": run_id}
+                for what, generation in sorted(wanted)
+            ]
+            left = wanted - {(what, generation) for what, generation in db.execute(insert, rows)}
+            others = sa.select(*named, CLAIMS.c.run_id).where(
+                CLAIMS.c.source == source, CLAIMS.c.failure_id.in_({what for what, _ in left})
+            )
+            found = (
+                {(what, n): str(holder) for what, n, holder in db.execute(others)} if left else {}
+            )
+            held |= {one: found[one] for one in left if one in found}
+            wanted = left - found.keys()  # given back between the two statements: free again
+        return held
 
     def _release(self, db: sa.Connection, runs: Sequence[str], failure_id: str) -> None:
         """Give back what these runs claimed for one failure: itself and its task."""
@@ -225,7 +236,7 @@ class Journal:
         with self._begin() as db:
             self._append(db, run_id, events)
             for failure_id, event, _ in events:
-                runs = [run_id] if event in _RELEASES else list(frees) if event == "sent" else []
+                runs = [run_id] if event in _RELEASES else frees if event == "sent" else ()
                 if failure_id and runs:
                     self._release(db, runs, failure_id)
 
@@ -239,20 +250,20 @@ class Journal:
             .order_by(ENTRIES.c.seq.desc())
             .limit(1)
         )
-        chain = db.scalar(last) or ""
+        hashed = db.scalar(last) or ""
         rows = []
+        at = datetime.now(UTC).isoformat()
         for failure_id, event, detail in events:
             row = {
                 "run_id": run_id,
                 "failure_id": failure_id,
                 "event": event,
-                "at": datetime.now(UTC).isoformat(),
-                "detail": json.dumps(dict(detail), sort_keys=True, default=str),
+                "at": at,
+                "detail": json.dumps(said(detail), sort_keys=True, default=str) if detail else "{}",
             }
-            chain = _link(chain, row)
-            rows.append({**row, "chain": chain})
-        if rows:
-            db.execute(ENTRIES.insert(), rows)
+            hashed = chain.link(hashed, row)
+            rows.append({**row, "chain": hashed})
+        tables.add(db, ENTRIES, rows)
 
     def _locked(self, run_id: str, column: Any) -> Any:
         """The row of a run, held until the transaction ends: entries of two processes make one chain."""
@@ -269,8 +280,11 @@ class Journal:
             row = db.execute(sa.select(RUNS).where(RUNS.c.run_id == run_id)).mappings().first()
             if row is None:
                 newest = sa.select(RUNS.c.run_id).order_by(RUNS.c.started_at.desc()).limit(5)
-                known = ", ".join(db.scalars(newest)) or "none yet"
-                raise RunError(f"There is no run '{run_id}' in {self.place}. Newest: {known}.")
+                known = ", ".join(db.scalars(newest))
+                missing = f"There is no run '{run_id}'" if run_id else "No run was named"
+                if not known:
+                    raise RunError(f"{missing}, and the journal {self.place} has none yet.")
+                raise RunError(f"{missing}. Give one that is in {self.place}; newest: {known}.")
             return {**row, "options": json.loads(row["options"])}
 
     def runs(self) -> pd.DataFrame:
@@ -287,6 +301,7 @@ class Journal:
         )
         counts = counts.reindex(columns=[str(state) for state in State], fill_value=0)
         frame = frame.drop(columns=["plan_digest", "options"]).join(counts, on="run_id")
+        frame.attrs["empty"] = "No run yet: nothing was sent with this journal."
         return frame.fillna({str(state): 0 for state in State})
 
     def runs_of(self, plan_digest: str) -> list[str]:
@@ -329,7 +344,8 @@ class Journal:
         query = sa.select(RUNS.c.source, RUNS.c.action, ITEMS).join(
             RUNS, RUNS.c.run_id == ITEMS.c.run_id
         )
-        events = sa.select(ENTRIES).where(ENTRIES.c.failure_id != "").order_by(ENTRIES.c.seq)
+        told_by = (ENTRIES.c[name] for name in ("run_id", "failure_id", "event", "at", "detail"))
+        events = sa.select(*told_by).where(ENTRIES.c.failure_id != "").order_by(ENTRIES.c.seq)
         if run_id is not None:
             query = query.where(ITEMS.c.run_id == run_id)
             events = events.where(ENTRIES.c.run_id == run_id)
@@ -339,27 +355,29 @@ class Journal:
                 RUNS.c.source == source
             )
         with self._begin() as db:
-            rows = db.execute(query.order_by(ITEMS.c.run_id, ITEMS.c.position)).mappings().all()
-            happened = db.execute(events).mappings().all()
+            rows = db.execute(query.order_by(ITEMS.c.run_id, ITEMS.c.position)).all()
+            happened = db.execute(events).all()
         told: dict[tuple[str, str], dict[str, Any]] = {}
-        for entry in happened:
-            detail = json.loads(entry["detail"])
-            facts = told.setdefault((entry["run_id"], entry["failure_id"]), {})
-            if entry["event"] == "outcome":
+        for of_run, of_failure, event, at, text in happened:
+            detail = json.loads(text) if text != "{}" else {}
+            facts = told.setdefault((of_run, of_failure), {})
+            if event == "outcome":
                 facts.update(outcome=detail["outcome"], outcome_detail=detail.get("detail", ""))
-                facts["outcome_at"] = entry["at"]
+                facts["outcome_at"] = at
                 facts["came_back_as"] = detail.get("fingerprint", "")
-            elif entry["event"] in STATES and facts.get("state") != State.SENT:
+            elif event in STATES and facts.get("state") != State.SENT:
                 # what was sent stays sent, whatever a second process of the same run found later
-                facts.update(state=str(STATES[entry["event"]]), at=entry["at"])
+                facts.update(state=str(STATES[event]), at=at)
                 facts["sent_id"] = detail.get("sent_id") or facts.get("sent_id", "")
                 facts["detail"] = detail.get("detail", "")
         nothing = {"state": str(State.NOT_REACHED), "sent_id": "", "detail": "", "at": None}
         nothing |= {"outcome": None, "outcome_detail": "", "came_back_as": "", "outcome_at": None}
-        full = [
-            {**row, **nothing, **told.get((row["run_id"], row["failure_id"]), {})} for row in rows
-        ]
         names = ["source", "action", *(c.name for c in ITEMS.columns), *nothing]
+        run, failure_id = names.index("run_id"), names.index("failure_id")
+        full = [
+            (*row, *{**nothing, **told.get((row[run], row[failure_id]), {})}.values())
+            for row in rows
+        ]
         frame = pd.DataFrame(full, columns=names)
         for name in ("at", "outcome_at"):
             frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
@@ -385,18 +403,17 @@ class Journal:
         starts = [n for n, name in enumerate(events) if name in ("started", "resumed")]
         return event in events[starts[-1] if starts else 0 :]
 
-    def verify(self) -> list[str]:
-        """Sentences about every run whose chain of entries was altered; empty when all hold."""
-        broken: list[str] = []
-        chain: dict[str, str] = {}
+    def verify(self, known: str = "") -> list[str]:
+        """Sentences about every run that is not what was written: its entries, who, why and what was planned; empty
+        when all hold. `known`: what `newest` gave once, of which some signs are enough; entries after it that
+        were cut off leave no other trace."""
         with self._begin() as db:
-            for row in db.execute(sa.select(ENTRIES).order_by(ENTRIES.c.seq)).mappings():
-                run_id = row["run_id"]
-                expected = _link(chain.get(run_id, ""), row)
-                if row["chain"] != expected and not any(run_id in text for text in broken):
-                    broken.append(f"Run {run_id}: entry {row['seq']} is not what was written.")
-                chain[run_id] = row["chain"]
-        return broken
+            return chain.broken(db, known)
+
+    def newest(self) -> str:
+        """The hash of the last entry, empty in a new journal: note it where no one who writes here can alter it."""
+        with self._begin() as db:
+            return chain.newest(db)
 
 
 _SILENCE = 120  #: seconds without an entry after which a run on another host counts as left
@@ -414,22 +431,3 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-_ITEM_FIELDS = (
-    "failure_id",
-    "task_id",
-    "task_name",
-    "queue",
-    "content_hash",
-    "generation",
-    "fingerprint",
-    "key",
-)
-
-
-def _link(chain: str, row: Mapping[str, Any]) -> str:
-    text = "\x1f".join(
-        [chain, *(str(row[name]) for name in ("run_id", "failure_id", "event", "at", "detail"))]
-    )
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

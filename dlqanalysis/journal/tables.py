@@ -2,14 +2,22 @@
 
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from dlqanalysis.errors import JournalError
+from dlqanalysis.redact import redact
+from dlqanalysis.text import storable
 
 _META = sa.MetaData()
-_PATIENCE = 30  #: seconds that a new file may be in a colleague's hands
+_PATIENCE = 30  #: seconds that a new file, or an open transaction, may be in a colleague's hands
+_PATIENT = sa.text(
+    "SELECT set_config('idle_in_transaction_session_timeout', :idle, true), set_config('lock_timeout', :lock, true)"
+)
+_SECRET = ("password", "sslpassword")  #: libpq's, which a URL may name behind its ?
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 RUNS = sa.Table(
@@ -40,8 +48,13 @@ ITEMS = sa.Table(
     sa.Column("generation", sa.Integer, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False, server_default=""),
+    sa.Column("target", sa.Text, nullable=False, server_default=""),
     sa.Index("dlq_items_failure", "failure_id"),
 )
+_ADDED = {  # to journals of versions before 1.0
+    "key": "ALTER TABLE dlq_items ADD COLUMN key TEXT NOT NULL DEFAULT ''",
+    "target": "ALTER TABLE dlq_items ADD COLUMN target TEXT NOT NULL DEFAULT ''",
+}
 ENTRIES = sa.Table(
     "dlq_entries",
     _META,
@@ -94,6 +107,19 @@ class Transaction:
         )
 
 
+def address(url: str) -> tuple[sa.URL, str]:
+    """The database behind a URL, and what may be shown of it: a password may stand in two places of a URL."""
+    try:
+        where = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # whose words may quote a part of the password
+        raise JournalError(
+            "DLQ_JOURNAL_URL cannot be read. Write sqlite:////folder/journal.sqlite or"
+            " postgresql://user:password@host:5432/database, with @ : / ? # % in user and password percent-encoded"
+            " (@ is %40)."
+        ) from None
+    return where, where.difference_update_query(_SECRET).render_as_string(hide_password=True)
+
+
 def create(engine: sa.Engine) -> None:
     """The tables, where they are not there yet; journals of older versions get what they lack."""
     try:
@@ -103,10 +129,17 @@ def create(engine: sa.Engine) -> None:
         if isinstance(error, sa.exc.OperationalError) and "already exists" not in str(error):
             raise
         _META.create_all(engine)
-    known = {column["name"] for column in sa.inspect(engine).get_columns(ITEMS.name)}
-    if "key" not in known:  # a journal of version 0.1
-        with engine.begin() as db:
-            db.exec_driver_sql(f"ALTER TABLE {ITEMS.name} ADD COLUMN key TEXT NOT NULL DEFAULT ''")
+    for name in _ADDED.keys() - _columns(engine):
+        try:
+            with engine.begin() as db:
+                db.exec_driver_sql(_ADDED[name])
+        except (sa.exc.ProgrammingError, sa.exc.OperationalError):
+            if name not in _columns(engine):
+                raise
+
+
+def _columns(engine: sa.Engine) -> set[str]:
+    return {column["name"] for column in sa.inspect(engine).get_columns(ITEMS.name)}
 
 
 def options(where: sa.URL) -> dict[str, Any]:
@@ -114,6 +147,18 @@ def options(where: sa.URL) -> dict[str, Any]:
     if where.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": 30, "isolation_level": None}}
     return {"connect_args": {"connect_timeout": 10}, "pool_pre_ping": True}
+
+
+def add(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows with a value for each name of the first one. SQLAlchemy's own way looks at each value of each row, which
+    costs twice what it takes to write them."""
+    if not rows:
+        return
+    insert = table.insert().inline().compile(dialect=db.dialect, column_keys=list(rows[0]))
+    if names := insert.positiontup:
+        db.exec_driver_sql(str(insert), [tuple(map(row.__getitem__, names)) for row in rows])
+    else:
+        db.exec_driver_sql(str(insert), list(map(dict, rows)))
 
 
 def durable(connection: Any, _: Any) -> None:
@@ -131,6 +176,13 @@ def durable(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL").close()
 
 
+def patient(connection: sa.Connection) -> None:
+    """A colleague whose machine went to sleep within a transaction holds nobody up for long: the server ends that
+    transaction, and who waits for it is told in time where it does not. For this transaction only: behind a pooler
+    the session is somebody else's next."""
+    connection.execute(_PATIENT, {"idle": f"{_PATIENCE}s", "lock": f"{2 * _PATIENCE}s"})
+
+
 def immediate(connection: sa.Connection) -> None:
     """Take the write lock at once, so that two operators wait for each other instead of failing."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -140,3 +192,21 @@ def short(error: Exception) -> str:
     """The first line of what a database said."""
     cause = getattr(error, "orig", None) or error
     return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+
+
+def plain(text: str) -> str:
+    """A text that every database keeps and every frame takes: lone surrogates and NUL as escapes. What stands in
+    a message or an answer of others may hold both."""
+    return storable(text).replace("\0", "\\x00")
+
+
+def said(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """A detail whose sentences are redacted: what systems and people say may hold a secret; ids do not."""
+    told = {n: plain(value) if isinstance(value, str) else value for n, value in detail.items()}
+    return told | {n: _redacted(told[n]) for n in ("because", "detail", "why") if n in told}
+
+
+@lru_cache(1024)
+def _redacted(text: str) -> str:
+    """Thousands of items are told in the same few sentences."""
+    return redact(text)

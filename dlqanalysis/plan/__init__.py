@@ -7,13 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 
 from dlqanalysis.classify import classify
+from dlqanalysis.classify.rules import rulebook
 from dlqanalysis.duplicates import business_keys
 from dlqanalysis.duplicates import duplicates as find_duplicates
 from dlqanalysis.errors import PlanError, did_you_mean
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import check, content_hash
 from dlqanalysis.journal import Journal
-from dlqanalysis.model import FailureClass, State, worldwide
+from dlqanalysis.model import FailureClass, State, duration, worldwide
+from dlqanalysis.patterns.fits import misfits
 from dlqanalysis.plan.frozen import ACTIONS, CHOSEN, FLEETING, Plan
 from dlqanalysis.plan.reasons import (
     Held,
@@ -28,6 +30,11 @@ from dlqanalysis.profile import profile as current_profile
 
 __all__ = ["ACTIONS", "FLEETING", "Plan", "plan", "undo"]
 
+_HALF_WAY = (
+    "timeout",
+    "process-stopped",
+    "process-crashed",
+)  #: rules of what did not come to its end
 _FRESH = timedelta(minutes=10)  #: an error seen so lately still occurs
 _STAYS = ["failure_id", "task_name", "queue", "failure_class"]
 
@@ -101,6 +108,9 @@ def plan(
         told = f"over the limit of {per_key_limit:,} of its {per_key}"
         held.hold_beyond(keys != "", per_key_limit, keys, told)
     if action == "replay":
+        unfit = misfits(failures[~repaired], profile).set_index("failure_id")["because"]
+        unfit = failures["failure_id"].map("its payload does not fit the task: " + unfit)
+        held.hold(unfit.notna(), unfit)
         hold_ungraded(held, failures, ungraded, profile)
     because = held.texts
     goes = because == ""
@@ -109,7 +119,8 @@ def plan(
         because.loc[order[limit:]] = f"over the limit of {limit:,}"
         order = order[:limit]
     chosen = failures.loc[order].assign(generation=generation.loc[order], key=keys.loc[order])
-    chosen = chosen.assign(content_hash=_hashes(chosen))[CHOSEN].reset_index(drop=True)
+    chosen = chosen.assign(content_hash=_hashes(chosen), target=_targets(chosen, action, profile))
+    chosen = chosen[CHOSEN].reset_index(drop=True)
     held_back = failures.loc[because != "", _STAYS].assign(because=because[because != ""])
     made = Plan(
         action=action,
@@ -123,7 +134,7 @@ def plan(
             "ungraded": ungraded,
             "per_key": per_key,
             "per_key_limit": per_key_limit,
-            "effects": effects is not None,
+            "effects": effects is not None and len(effects) > 0,
         },
         chosen=chosen,
         held_back=held_back.reset_index(drop=True),
@@ -142,6 +153,11 @@ def undo(run_id: str, journal: Journal, *, reason: str) -> Plan:
     if head["action"] == "purge":
         raise PlanError(
             f"Run {run_id} was a purge: its rows are gone. The run's snapshot in DLQ_HOME has them whole."
+        )
+    if head["action"] == "by_hand":
+        raise PlanError(
+            f"{run_id} is a note of what was done by hand. dlq.forget({run_id!r}, journal) lets its failures be"
+            " planned again."
         )
     if head["action"] in FLEETING:
         raise PlanError(f"Run {run_id} was {head['action']}: plan the opposite instead.")
@@ -171,6 +187,15 @@ def undo(run_id: str, journal: Journal, *, reason: str) -> Plan:
         chosen=rows.loc[goes, [*CHOSEN, "sent_id"]].reset_index(drop=True),
         held_back=rows.loc[~goes, [*_STAYS, "because"]].reset_index(drop=True),
     )
+
+
+def _targets(chosen: pd.DataFrame, action: str, profile: Profile) -> pd.Series:
+    """The queue that [routes] names for each; empty for its own: some tables note every queue as `default`."""
+    if action != "replay":
+        return pd.Series("", index=chosen.index, dtype="str")
+    names = chosen["task_name"].astype("str").fillna("")
+    named = {name: profile.of(profile.routes, name) or "" for name in names.unique()}
+    return names.map(named).astype("str")
 
 
 def _refuse(
@@ -290,7 +315,17 @@ def _warnings(
         )
     ):
         yield f"{count:,} go with a repaired payload instead of their own."
+    yield from _elsewhere(chosen)
     yield from _still_failing(failures, chosen)
+    yield from _too_soon(failures, chosen)
+    half = int(chosen["rule"].isin(_HALF_WAY).sum())
+    if half:
+        yield (
+            f"{half:,} chosen failures were stopped half-way (a time limit, a worker that died): their work may be"
+            " half done, and with acks_late the broker may have given them out again."
+        )
+    if len(chosen) == 1:
+        yield "one failure is a test run, and a real one: it does what the task does."
     tasks = chosen["task_name"].astype("str").dropna()
     ungraded = sorted(set(tasks.unique()) & set(by_grade(failures, profile).get(None, [])))
     if ungraded:
@@ -299,18 +334,64 @@ def _warnings(
             f" profile ({', '.join(ungraded[:3])}{', ...' if len(ungraded) > 3 else ''}): make sure that"
             " running them twice does no harm."
         )
-    if effects is None:
-        yield "side effects were not checked: a task may have done its work before it failed."
+    yield from _unasked(chosen, effects, profile)
+
+
+def _elsewhere(chosen: pd.DataFrame) -> Iterator[str]:
+    """Those that go to another queue than the one they failed in."""
+    moved = chosen[(chosen["target"] != "") & (chosen["target"] != chosen["queue"].astype("str"))]
+    if len(moved):
+        pairs = moved["task_name"].astype("str") + " to " + moved["target"]
+        told = list(pairs.unique())
+        yield (
+            f"{len(moved):,} go where the profile's [routes] says, not to the queue that stands in their row:"
+            f" {', '.join(told[:3])}{', ...' if len(told) > 3 else ''}."
+        )
 
 
 def _still_failing(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
     """Errors among the chosen that came up in the last minutes: a replay now would meet them again."""
     fresh = failures[failures["failed_at"] > pd.Timestamp(datetime.now(UTC) - _FRESH)]
     fresh = fresh[fresh["fingerprint"].isin(chosen["fingerprint"].unique())]
-    counts = fresh["exception_type"].astype("str").fillna("unnamed").value_counts()
+    names = fresh["exception_type"].astype("str")
+    if "template" in fresh.columns:  # not every system has types
+        names = names.fillna(fresh["template"].astype("str").str.slice(0, 60))
+    counts = names.fillna("an unnamed error").value_counts()
     for name, count in list(counts.items())[:3]:
         minutes = int(_FRESH.total_seconds() // 60)
         yield (
             f"{name} still occurs: {count:,} in the last {minutes} minutes. A replay now would likely fail"
             " again."
         )
+
+
+def _too_soon(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
+    """Chosen failures whose rule says how long to wait, and whose time has not come."""
+    waits = {rule.name: rule.retry_after for rule in rulebook().rules if rule.retry_after}
+    patient = chosen[chosen["rule"].isin(waits)]
+    for name, rows in patient.groupby(patient["rule"].astype("str")):
+        # the whole group's newest: the service refused us then, whichever of them go
+        newest = failures.loc[failures["rule"].astype("str") == name, "failed_at"].max()
+        due = newest + duration(str(waits[str(name)]))
+        if due > pd.Timestamp(datetime.now(UTC)):
+            yield (
+                f"{len(rows):,} failures of rule {name} ask to wait {waits[str(name)]}, and the newest is from"
+                f" {newest:%H:%M:%S}Z: wait until {due:%H:%M:%S}Z, and take a low rate."
+            )
+
+
+def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profile) -> Iterator[str]:
+    """That nobody asked whether the work is done; by name the tasks whose query the profile knows."""
+    asked = effects["failure_id"] if effects is not None else pd.Series(dtype="str")
+    left = chosen.loc[~chosen["failure_id"].isin(asked), "task_name"].astype("str").dropna()
+    known = {
+        task: n for task, n in left.value_counts().items() if profile.of(profile.effects, task)
+    }
+    if known:
+        yield (
+            f"the profile's [effects] know how to ask whether the work of {', '.join(known)} is done, and nobody asked:"
+            f" {sum(known.values()):,} chosen failures may have done it before they failed. Give the plan"
+            " effects=dlq.probe(failures, source)."
+        )
+    elif not len(asked):
+        yield "side effects were not checked: a task may have done its work before it failed."

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from dlqanalysis.model import Item
+from dlqanalysis.display.progress import plain_table
+from dlqanalysis.model import PLANNED, Item
+from dlqanalysis.redact import redact, redact_frame
 
 #: what a plan can be for -> the word for what it did
 ACTIONS = {
@@ -26,15 +28,16 @@ ACTIONS = {
 }
 CHOSEN = [
     "failure_id",
-    "task_id",
     "task_name",
     "queue",
-    "failed_at",
     "failure_class",
     "rule",
-    "fingerprint",
+    "failed_at",
+    "target",
     "generation",
     "key",
+    "fingerprint",
+    "task_id",
     "content_hash",
 ]
 #: actions that are over when they are done: nothing is claimed for good, nothing is held back for them
@@ -98,23 +101,15 @@ class Plan:
 
     def items(self) -> Iterator[Item]:
         """The chosen failures as the hand takes them, in order."""
-        texts = [
-            "failure_id",
-            "task_id",
-            "task_name",
-            "queue",
-            "content_hash",
-            "fingerprint",
-            "key",
-        ]
         undoes = str(self.options.get("undoes", ""))
         ids = self.chosen["sent_id"] if undoes else [""] * len(self.chosen)
-        rows = self.chosen[[*texts, "generation"]].to_dict("records")
-        for row, sent_id in zip(rows, ids, strict=True):
-            fields = {name: text(row[name]) for name in texts}
+        columns = [map(text, self.chosen[name].tolist()) for name in PLANNED]
+        generations = self.chosen["generation"].tolist()
+        for *values, generation, sent_id in zip(*columns, generations, ids, strict=True):
+            fields = dict(zip(PLANNED, values, strict=True))
             yield Item(
                 **fields,
-                generation=int(row["generation"]),
+                generation=int(generation),
                 action=self.action,
                 undoes=undoes,
                 sent_id=text(sent_id),
@@ -123,10 +118,10 @@ class Plan:
 
     def _hash(self) -> str:
         digest = hashlib.sha256()
-        head = ["3", self.action, self.source, self.reason, self.selection]
+        head = ["4", self.action, self.source, self.reason, self.selection]
         digest.update(json.dumps([*head, dict(self.options)], sort_keys=True, default=str).encode())
         for frame, columns in (
-            (self.chosen, ["failure_id", "content_hash", "generation", "key"]),
+            (self.chosen, ["failure_id", "content_hash", "generation", "key", "target"]),
             (self.held_back, ["failure_id", "because"]),
         ):
             for name in columns:
@@ -138,7 +133,9 @@ class Plan:
 
     def __repr__(self) -> str:
         stays = self.held_back["because"].value_counts()
-        reasons = ", ".join(f"{count:,} {because}" for because, count in stays.head(4).items())
+        reasons = ", ".join(
+            f"{count:,} {redact(because)}" for because, count in stays.head(4).items()
+        )
         more = f", {len(stays) - 4} more reasons" if len(stays) > 4 else ""
         held = f"{len(self.held_back):,} held back" + (f" ({reasons}{more})" if reasons else "")
         return f"Plan {self.id}: {len(self.chosen):,} to {self.action}, {held}"
@@ -146,9 +143,9 @@ class Plan:
     def _repr_html_(self) -> str:
         says = [f"Source {self.source}. Reason: {self.reason}. Read: {self.selection}."]
         says += [f"Mind: {warning}" for warning in self.warnings]
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in says)
+        lines = "".join(f"<p>{html.escape(redact(line))}</p>" for line in says)
         title = html.escape(repr(self).partition(" (")[0])
-        return f"<h4>{title}</h4>{lines}{self.summary.to_html(index=False, border=0)}"
+        return f"<h4>{title}</h4>{lines}{plain_table(redact_frame(self.summary))}"
 
 
 _SUMMARY = ["failure_id", "task_name", "because", "decision"]

@@ -56,13 +56,16 @@ def _hold_by_journal(
     sent = history[history["state"] == State.SENT].sort_values("at", kind="stable")
     if action == "archive":
         sent = sent[sent["action"] != "replay"]
+    if action != "replay":
+        sent = sent[sent["action"] != "by_hand"]
     for rows, words in (
         (sent, "was already {0} in run {1}"),
         (history[history["state"] == State.UNCERTAIN], "is uncertain since run {1}: dlq.settle it"),
     ):
         last = rows.drop_duplicates("failure_id", keep="last").set_index("failure_id")
         last = last[~((last["state"] == State.SENT) & last["action"].isin(["undo", "restore"]))]
-        pairs = zip(last["action"].map(ACTIONS), last["run_id"], strict=True)
+        done = last["action"].map({**ACTIONS, "by_hand": "done by hand"})
+        pairs = zip(done, last["run_id"], strict=True)
         told = [words.format(*pair) for pair in pairs]
         found = failures["failure_id"].map(pd.Series(told, index=last.index, dtype="str"))
         held.hold(found.notna(), found)

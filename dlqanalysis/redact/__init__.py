@@ -1,23 +1,27 @@
 """Secrets and personal data out of texts and frames; structure, ids, codes and times stay.
 
-Three passes find spans: what stands behind a telling field name (JSON, repr, query strings, headers, XML),
-what has a telling shape, and what the words before it give away (command lines, SQL, prose). What may recur is replaced by a stable pseudonym such as
-<email:3fa2c19e>, salted per team, so that rows can still be joined; passwords become <secret>.
+Four passes find spans: what stands behind a telling field name (JSON, repr, query strings, headers, XML), what has a
+telling shape, what the words before it give away (command lines, SQL, prose), and what stands in a row that a
+database printed. What may recur is replaced by a stable pseudonym such as <email:3fa2c19e>, salted per team, so that rows can still be joined; passwords become <secret>.
 """
 
 import hmac
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dlqanalysis.errors import need
 from dlqanalysis.profile import redact_salt
 from dlqanalysis.redact.fields import by_field, kind_of_field
 from dlqanalysis.redact.idioms import by_idiom
-from dlqanalysis.redact.shapes import MASKED, by_shape
+from dlqanalysis.redact.rows import by_row
+from dlqanalysis.redact.shapes import KEYS, MASKED, Span, by_shape, with_keys
 
-#: Columns that hold names, ids and codes of the systems themselves. Never redacted: diagnosis needs them.
+#: Columns that hold names, ids and codes of the systems themselves. Diagnosis needs them: only what has the shape of a
+#: key or is a URL's password goes, for a pseudonym, so that rows can still be told apart and joined.
 KEPT_COLUMNS = frozenset(
     [
         "source",
@@ -54,22 +58,30 @@ def redact(text: str) -> str:
     return _redact_bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
+def redact_name(text: str) -> str:
+    """A name or id without what has the shape of a key or is a URL's password; pseudonyms keep it joinable."""
+    raw = text.encode("utf-8", "surrogatepass")
+    spans = [(*span[:2], "token", *span[3:]) for span in by_shape(raw) if span[2] in KEYS]
+    return _replaced(raw, spans).decode("utf-8", "surrogatepass")
+
+
 def redact_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """A new frame whose texts are redacted: values, index and column labels. Each distinct text is read once.
 
-    Columns that name things of the systems themselves (KEPT_COLUMNS), numbers and times stay.
+    Columns that name things of the systems themselves (KEPT_COLUMNS) lose keys and passwords of URLs only; numbers
+    and times stay.
     """
+    need(frame)
     found = frame.copy(deep=False)
     for position, name in enumerate(frame.columns):
-        if name not in KEPT_COLUMNS:
-            redacted = _column(frame.iloc[:, position])
-            if redacted is not None:
-                found.isetitem(position, redacted)
+        redacted = _column(frame.iloc[:, position], name in KEPT_COLUMNS)
+        if redacted is not None:
+            found.isetitem(position, redacted)
     if isinstance(frame.index, pd.MultiIndex):
         levels = redact_frame(frame.index.to_frame(index=False, allow_duplicates=True))
         found.index = pd.MultiIndex.from_frame(levels, names=frame.index.names)
-    elif frame.index.name not in KEPT_COLUMNS:
-        labels = _column(frame.index.to_series())
+    else:
+        labels = _column(frame.index.to_series(), frame.index.name in KEPT_COLUMNS)
         if labels is not None:
             found.index = pd.Index(labels.array, name=frame.index.name)
     if all(isinstance(name, str) for name in frame.columns):
@@ -77,12 +89,12 @@ def redact_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _column(column: pd.Series) -> pd.Series | None:
+def _column(column: pd.Series, kept: bool) -> pd.Series | None:
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         if dtype.categories.dtype.kind not in "OTSU":
             return None
-        values = [_any(value) for value in dtype.categories]
+        values = _values(dtype.categories, kept)
         if values == list(dtype.categories):
             return None
         codes, known = pd.factorize(pd.array(values, dtype="str"))
@@ -98,13 +110,22 @@ def _column(column: pd.Series) -> pd.Series | None:
     ):
         return None
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
-        return pd.Series([_any(value) for value in column], column.index, object, column.name)
+        return pd.Series(_values(column, kept), column.index, object, column.name)
     codes, distinct = pd.factorize(column)
-    values = pd.array([*(_any(value) for value in distinct), None], dtype=dtype)
+    values = pd.array([*_values(distinct, kept), None], dtype=dtype)
     return pd.Series(values.take(codes), column.index, name=column.name)
 
 
-def _any(value: Any) -> Any:
+def _values(values: Iterable[Any], kept: bool) -> list[Any]:
+    if not kept:
+        return [redacted(value) for value in values]
+    found = list(values)
+    for place in with_keys([value if isinstance(value, str) else "" for value in found]):
+        found[place] = redact_name(found[place])
+    return found
+
+
+def redacted(value: Any) -> Any:
     """A text, bytes, or a list or dict of them, redacted; anything else as it is."""
     if isinstance(value, str):
         return redact(value)
@@ -113,10 +134,10 @@ def _any(value: Any) -> Any:
     if isinstance(value, dict):
         return {
             key: item if not isinstance(item, str) else _field_value(str(key), item)
-            for key, item in ((key, _any(item)) for key, item in value.items())
+            for key, item in ((key, redacted(item)) for key, item in value.items())
         }
     if isinstance(value, list | tuple | set):
-        return type(value)(_any(item) for item in value)
+        return type(value)(redacted(item) for item in value)
     return value
 
 
@@ -128,7 +149,10 @@ def _field_value(name: str, text: str) -> str:
 
 
 def _redact_bytes(text: bytes) -> bytes:
-    found = [*by_field(text), *by_shape(text), *by_idiom(text)]
+    return _replaced(text, [*by_field(text), *by_shape(text), *by_idiom(text), *by_row(text)])
+
+
+def _replaced(text: bytes, found: list[Span]) -> bytes:
     spans = sorted(found, key=lambda span: (span[0], -span[1]))
     if not spans:
         return text
@@ -150,6 +174,7 @@ def _written(kind: str, value: bytes) -> str:
     if kind in ("email", "iban"):
         value = value.replace(b"%40", b"@").replace(b" ", b"").lower()
     elif kind in ("card", "phone"):
+        value = value.upper().removeprefix(b"%2B")
         value = bytes(byte for byte in value if 48 <= byte <= 57).lstrip(b"0")
     return f"<{kind}:{hmac.new(_salt(), value, 'sha256').hexdigest()[:8]}>"
 

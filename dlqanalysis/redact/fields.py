@@ -4,48 +4,24 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from dlqanalysis.redact.names import KINDS, STEMS, words
 from dlqanalysis.redact.shapes import MASKED, Span, compiled, looks_secret
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_SECRET = _names(
-    "password passwd passphrase passcode pass pwd pw secret secrets token tokens apikey "
-    "authkey accesskey secretkey privatekey encryptionkey signingkey accountkey masterkey "
-    "sshkey licensekey sharedkey storagekey subscriptionkey functionkey clientkey appkey applicationkey "
-    "servicekey rolekey integrationkey instrumentationkey connectionstring credential credentials authorization auth "
-    "cookie cookies session sessionid sessid jsessionid phpsessid csrf xsrf csrftoken "
-    "xsrftoken signature sig otp totp mfacode pin pincode cvv cvc cvv2 cvc2 securitycode "
-    "ssn socialsecuritynumber passport passportnumber jwt bearer webhookurl privkey "
-    "mnemonic seedphrase sessionkey connectsid"
-)
-_PERSONAL = _names(
-    "firstname lastname fullname surname givenname familyname middlename maidenname street "
-    "streetaddress address addressline addressline1 addressline2 postaladdress dob "
-    "dateofbirth birthdate birthday birthdate iban accountnumber bankaccount taxid nationalid "
-    "driverslicense cardnumber customername recipientname contactname"
-)
-_PHONE = _names("phone phonenumber mobile mobilenumber telephone tel fax msisdn whatsapp")
-_LAST_WORDS = _names("confirmation confirm hash digest again old new value plain encoded base")
+_LAST_WORDS = words("confirmation confirm hash digest again old new value plain encoded base")
 _STRONG = ("password", "passwd", "passphrase", "pwd", "secret")
 _ENDINGS = (*_STRONG, "token", "apikey")  # written without a seam: csrfmiddlewaretoken
 
 _FIELD = compiled(
-    rb"(?i)([<-]?)((?:[a-z0-9_.-]*)(?:pass|pwd|\bpw\b|secret|token|key|auth|cookie|sess|sid\b|csrf|xsrf|sig"
-    rb"|otp|mfa|pin|\btan\b|cv[vc]|security|ssn|jwt|bearer|webhook|connection|cred|seed|mnemonic|name|street"
-    rb"|address|dob|birth|iban|account|bank|tax|national|license|card|\bpan\b|phone|mobile|tel|fax|msisdn"
-    rb"|whatsapp)(?:[a-z0-9_.-]*))"
-    rb"""(\\*["']\s{0,20}:\s{0,40}|\\*["']?\]?\)?[ \t]{0,3}(?:=>|:=|==?|:)[ \t]{0,3}|\\*["'],[ \t]{0,3}|>|[ \t]+)"""
+    rb"(?i)([<-]?)((?:[a-z0-9_.\x80-\xff-]*)(?:" + STEMS + rb")(?:[a-z0-9_.\x80-\xff-]*))"
+    rb"""(\\*["']\s{0,20}:\s{0,40}|\\*["']?\]?\)?(?:%5D)?[ \t]{0,30}(?:=>|:=|==?|:)[ \t]{0,30}|\\*["'],[ \t]{0,3}|>|[ \t]+)"""
 )
 
 
-_NOTHING = _names(" null none nil true false undefined nan [] {}")
-_PROSE = _names(
+_NOTHING = words(" null none nil true false undefined nan [] {}")
+_PROSE = words(
     "is was are must required invalid missing expired not cannot incorrect wrong empty expected "
     "unexpected failed rejected denied mismatch too the a no and or for has needed unknown "
-    "revoked str string int bytes field value may this that with"
+    "yes revoked str string int bytes field value may this that with"
 )
 
 
@@ -56,14 +32,16 @@ def kind_of_field(name: str) -> str | None:
     >>> kind_of_field("clientSecret"), kind_of_field("idempotency_key"), kind_of_field("max_tokens")
     ('secret', None, 'secret')
     """
-    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+", name)
     words = [part.lower() for part in parts if not part.isdigit()]
+    if len(words) > 1 and words[-1] in ("no", "nr", "num"):
+        words[-1] = "number"
     while len(words) > 1 and words[-1] in _LAST_WORDS:
         words.pop()
     if words and words[-1].removesuffix("s").endswith(_ENDINGS):
         return "secret"
     tails = {"".join(words[-count:]) for count in (1, 2, 3)} | {"".join(words)}
-    for kind, known in (("secret", _SECRET), ("personal", _PERSONAL), ("phone", _PHONE)):
+    for kind, known in KINDS.items():
         if tails & known:
             return kind
     return None
@@ -78,12 +56,20 @@ def by_field(text: bytes) -> Iterator[Span]:
         if _PSEUDONYM.match(text, match.start()):  # <token:3fa2c19e>
             continue
         lead, name, between = match.groups()
-        kind = kind_of_field(name.decode("latin-1"))
-        if not kind and not _KEY.search(name):
+        if text[match.start() - 1 : match.start()] == b"%" and name[:2].upper() == b"5B":
+            name = name[2:]  # card%5Bcvc%5D=
+        kind = kind_of_field(name.decode("utf-8", "replace"))
+        if (
+            not kind
+            and not _KEY.search(name)
+            and name.lower() not in _ADDRESSED
+            and name != b"code"
+        ):
             continue
         word = re.sub(rb"[^a-z]", b"", name.lower())
         header = word.endswith((b"authorization", b"cookie", b"cookies"))
         sep = between.strip(b" \t\\\"'])")
+        header |= sep == b":" and b"-" in name and word.endswith(b"signature")
         start = match.end()
         if sep == b">":  # <password>hunter2</password>
             end = text.find(b"</", start, start + 4096)
@@ -102,18 +88,32 @@ def by_field(text: bytes) -> Iterator[Span]:
             continue
         else:
             loose = not between.startswith((b"'", b'"', b"\\")) and sep in (b":", b"")
-            found = _value(text, start, header, loose, word.decode().endswith(_STRONG))
-            if found is None:
+            if loose and kind and _SEAM.search(name) and _SETTING.match(text, start):
+                loose = False  # mysql_pass: word is a setting; "pass: word" may be prose
+            far = len(text) if kind else min(len(text), start + _WEAK)
+            strong = word.decode().endswith(_STRONG)
+            found = _value(text, start, header, loose, strong, far)
+            if found is None or found[1] > far:
                 continue
             start, end = found
         value = text[start:end]
-        if (
+        if not kind and name.lower() in _NAMES:
+            kind = "personal" if _is_person(text, match.start(), start, value) else None
+        elif not kind and name.lower() in _ADDRESSED:
+            kind = "phone" if _DIALLED.fullmatch(value) and not _EPOCH.fullmatch(value) else None
+        elif (
             not kind
         ):  # some key, of a lock or of a cache: only what looks like key material is secret
-            if not _MATERIAL.fullmatch(value):
-                continue
-            kind = "secret"
+            asked = text[match.start() - 1 : match.start()] in (b"?", b"&") and _ASKED.fullmatch(
+                value
+            )
+            hexed = name.isupper() and _HEX.fullmatch(value)  # ALGOLIA_ADMIN_KEY=...
+            kind = "secret" if asked or _MATERIAL.fullmatch(value) or hexed else None
+        if not kind:
+            continue
         if not value or value.lower().decode("latin-1") in _NOTHING or MASKED.fullmatch(value):
+            continue
+        if word.endswith(b"connectionstring") and b"=" in value:  # has fields of its own
             continue
         if word.endswith(b"tokens") and value.isdigit():  # a count: max_tokens
             continue
@@ -121,12 +121,44 @@ def by_field(text: bytes) -> Iterator[Span]:
             continue
         if kind == "personal" and b"@" in value:
             kind = "email"
+        if (kind == "email" and b"@" not in value) or _MEASURE.fullmatch(value):
+            continue
         done = end
         bare = text[start - 1 : start] not in (b"'", b'"')
         yield start, end, kind, value, _OWN_QUOTE.match(between)[0] if bare else b""
 
 
 _KEY = re.compile(rb"(?i)key$")
+_NAMES = frozenset(b"name nome nom nombre naam namn client customer".split())
+_ADDRESSED = frozenset(
+    b"name nome nom nombre naam namn client to from recipient receiver sender caller callee contact customer user destination".split()
+)
+_DIALLED = re.compile(rb"(?:0{0,2}[1-9])[\d ./-]{7,16}\d")
+_EPOCH = re.compile(rb"1\d{9}(?:\d{3}|\d{6}|\d{9})?|\d{4}-\d\d-\d\d.*")
+_MEASURE = re.compile(rb"[+-]?\d{1,4}\.\d{1,6}")  # SPF_PASS=-0.001
+_SEAM = re.compile(rb"[a-z0-9][_.-][a-z]|[a-z][A-Z]")
+_SETTING = re.compile(rb"""[^\s,;&"'<>(){}\[\]\\]+[ \t]*(?:$|[\r\n,;}#]|[ \t][\w.-]+:)""")
+_HEX = re.compile(rb"[0-9a-f]{32,128}")
+_ASKED = re.compile(rb"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9_~.]{20,}")  # ?key=..., but no uuid
+_BESIDE = re.compile(
+    rb"(?i)(?:e-?mail|phone|telef|celular|correo|senha|contrase|strasse|direcc|prenom|mobile|street|postal|post_?code|zip|birth|iban|passport|gender|address(?:e[es])?\\*[\"']?\s{0,3}[:=]\s{0,3}\\*[\"'{][^\"',]{0,40}[ \"])[a-z_]*\\*[\"']?\s{0,3}[:=]"
+)
+
+
+def _is_person(text: bytes, at: int, start: int, value: bytes) -> bool:
+    """Whether a name is that of a person: words, beside a phone number, an e-mail or an address."""
+    try:
+        words = value.decode().replace("+", " ").replace("%20", " ")
+    except UnicodeDecodeError:
+        return False
+    if not _WORDS.fullmatch(words) or (words.islower() and " " not in words):
+        return False
+    before = text[max(0, at - 200) : at].rpartition(b"{")[2]
+    after = text[start + len(value) : start + len(value) + 200].partition(b"}")[0]
+    return bool(_BESIDE.search(before) or _BESIDE.search(after))
+
+
+_WORDS = re.compile(r"[^\W\d_][^\W\d_.'\u2019-]*[.]?(?:[ '\u2019-][^\W\d_]+[.]?){0,4}")
 _PSEUDONYM = re.compile(rb"<[a-z]+:[0-9a-f]{8}>")
 _PREFIX = re.compile(rb"<[\w-]{1,20}:$")  # <soap:
 _ATTRIBUTES = re.compile(rb"[^<>\n]{1,200}>([^<]{1,4096})</")
@@ -137,6 +169,7 @@ _MATERIAL = re.compile(
     rb"(?=[^/]*$|.*=$)(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[\w+/-]{24,}={0,2}"
 )  # no id: those are of one case
 _QUOTE = re.compile(rb"""[bBuUrRfF]{0,2}(\\*)(["'])""")
+_BLOCK = re.compile(rb"[|>][+-]?[ \t]*\r?\n[ \t]{1,40}|\s{0,20}string\(\d{1,6}\) ")
 _BARE = re.compile(rb"""[^\s,;&"'<>(){}\[\]\\]+""")
 _LINE = re.compile(rb"""[^\r\n"'\\]+""")
 _PAIRS = re.compile(
@@ -149,8 +182,15 @@ def _opens(text: bytes, match: "re.Match[bytes]") -> bool:
     return bool(_PREFIX.search(text[max(0, match.start() - 24) : match.start()]))
 
 
-def _value(text: bytes, at: int, header: bool, loose: bool, strong: bool) -> tuple[int, int] | None:
+_WEAK = 400  #: letters of a value whose name alone says little
+
+
+def _value(
+    text: bytes, at: int, header: bool, loose: bool, strong: bool, far: int
+) -> tuple[int, int] | None:
     """Where the value that begins at `at` stands, without its quotes."""
+    if block := _BLOCK.match(text, at):  # of YAML, of PHP's var_dump
+        at, loose = block.end(), False
     if quote := _QUOTE.match(text, at):
         return quote.end(), _closing(text, quote.end(), quote[1], quote[2])
     if text[at : at + 1] in (b"[", b"{") and not loose:
@@ -158,7 +198,11 @@ def _value(text: bytes, at: int, header: bool, loose: bool, strong: bool) -> tup
     if text[at : at + 1] == b"(":  # Key (phone)=(0151 2345)
         end = text.find(b")", at)
         return at + 1, end if end > 0 else len(text)
-    bare = (_PAIRS.match(text, at) or _LINE.match(text, at)) if header else _BARE.match(text, at)
+    bare = (
+        (_PAIRS.match(text, at) or _LINE.match(text, at, far))
+        if header
+        else _BARE.match(text, at, far)
+    )
     if not bare:
         return None
     if loose:  # prose has colons too: "Invalid token: expired"

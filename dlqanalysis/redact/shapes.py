@@ -1,9 +1,12 @@
 """Secrets and personal data found by their shape."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import re2
+
+from dlqanalysis.redact import issuers
 
 #: start, end, kind, what is replaced, quote to put around its replacement
 Span = tuple[int, int, str, bytes, bytes]
@@ -28,33 +31,41 @@ _SHAPE = compiled(
     _shapes(
         ("keep_uuid", r"\b[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}\b"),
         ("keep_time", r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b"),
-        ("pem", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\x00-\xff]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"),
+        ("pem", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\x00-\xff]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)|\bPrivate-Lines: \d{1,4}\s+[\w+/=\s]{40,}"),
         ("url", r"[A-Za-z]://"),
         ("dsn", r"@(?:tcp|unix)\("),
         ("jwt", r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}"),
         ("scheme", r"(?i:\b(?:bearer|basic|token|apikey|negotiate)[ \t]{1,5})[\w.~+/=:-]{8,}"),
-        (
-            "token",
-            r"\b(?:AKIA|ASIA|AROA|AIDA|ABIA|ACCA)[A-Z0-9]{16}\b"
-            r"|\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|\bwhsec_[\w+/=]{16,}"
-            r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bgl(?:pat|ptt|rt|dt)-[\w-]{16,}"
-            r"|\bxox[a-z]-[\w-]{8,}|\bxapp-[\w-]{8,}|hooks\.slack\.com/(?:services|workflows)/[\w/]+"
-            r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]+"
-            r"|\bAIza[\w-]{30,}|\bya29\.[\w-]{10,}|\bGOCSPX-[\w-]{20,}|\bsk-(?:[a-z]+-)*[\w-]{20,}"
-            r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bkey-[0-9a-f]{32}\b|\bSK[0-9a-f]{32}\b|\bnpm_[A-Za-z0-9]{30,}"
-            r"|\bpypi-[\w-]{30,}|\bshp(?:at|ca|pa|ss)_[0-9A-Fa-f]{32}|\bdo[opr]_v1_[0-9a-f]{32,}"
-            r"|\b\d{8,10}:AA[\w-]{32,}|\bhf_[A-Za-z0-9]{30,}|\bhv[sb]\.[\w-]{20,}|\bATATT3[\w=-]{30,}"
-            r"|\bdapi[0-9a-f]{32}\b|\blin_api_\w{20,}|\bEAA[A-Za-z0-9]{60,}|\bsq0[a-z]{3}-[\w-]{22,}"
-            r"|\bdckr_pat_[\w-]{20,}|\bsntrys_[\w+/=-]{20,}|\bA{16,}[A-Za-z0-9%]{30,}",
-        ),
-        ("email", r"(?:@|%40)(?:[A-Za-z0-9\x80-\xff-]+\.)+[A-Za-z]{2,}"),
+        ("token", issuers.FORM),
+        ("begun", issuers.BEGUN),
+        ("hash", issuers.HASH),
+        ("hook", issuers.HOOK),
+        ("email", r"(?:@@?|%40)(?:[A-Za-z0-9\x80-\xff-]+\.)+[A-Za-z]{2,}"),
         ("iban", r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
         ("ssn", r"\b\d{3}-\d{2}-\d{4}\b"),
         ("card", r"\b\d(?:[ -]?\d){12,18}\b"),
-        ("phone", r"(?:\+|\b00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}\b"
-                  r"|\(\d{3}\)[ .-]?\d{3}[ .-]?\d{4}\b|\b\d{3}[.-]\d{3}[.-]\d{4}\b"),
+        ("phone", r"(?:\+|%2[Bb]|\b00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]?\d{2,4}){1,4}\b"
+                  r"|\(\d{3}\)[ .-]?\d{3}[ .-]?\d{4}\b|\b\d{3}[.-]\d{3}[.-]\d{4}\b"
+                  r"|\b0\d{2,5}[ /-]\d{4,9}\b"),
     )
 )  # fmt: skip
+
+#: The kinds of by_shape that are keys, not data of a person.
+KEYS = frozenset(["secret", "token"])
+#: Where a key may be: looked for in many names at once.
+_MAYBE = compiled(
+    rb"-----BEGIN |[A-Za-z]://[^\n]*@|@(?:tcp|unix)\(|\beyJ|(?i:\b(?:bearer|basic|token|apikey|negotiate)[ \t])|"
+    + "|".join((issuers.FORM, issuers.BEGUN, issuers.HASH, issuers.HOOK)).encode()
+)
+
+
+def with_keys(names: Sequence[str]) -> list[int]:
+    """The places of the names that may hold a key: a million ids are read in one go."""
+    lines = [name.replace("\n", " ").encode("utf-8", "surrogatepass") for name in names]
+    ends = np.cumsum([len(line) + 1 for line in lines])
+    starts = [match.start() for match in _MAYBE.finditer(b"\n".join(lines))]
+    return np.unique(np.searchsorted(ends, starts, side="right")).tolist()
+
 
 MASKED = re.compile(
     rb"<[a-z]+(?::[0-9a-f]{8})?>|[*xX\xe2\x80\xa2]{3,}|\[(?i:redacted|filtered|secret)\]"
@@ -92,14 +103,28 @@ def by_shape(text: bytes) -> Iterator[Span]:
             host = _host(text, end)
         narrow = _NARROW.get(kind)
         span = narrow(text, start, end) if narrow else (start, end)
+        if span is None and kind == "card" and text.startswith(b"00", start):
+            kind, span = "phone", _phone(text, start, end)
         if span is None:
             continue
+        if kind == "email" and (owner := _OWNER.search(text[max(0, span[0] - 90) : span[0]])):
+            length = len(owner["name"] or owner["quoted"])
+            at = (
+                span[0]
+                - len(owner[0])
+                + max(owner.start("name"), owner.start("quoted"))
+                - owner.start()
+            )
+            yield at, at + length, "personal", text[at : at + length], b""
         start, end = span
         number = _NUMBER.search(text[max(0, start - 8) : start]) if kind == "card" else None
         yield start, end, _SHOWN.get(kind, kind), text[start:end], number[1] if number else b""
 
 
-_SHOWN = {"pem": "secret", "url": "secret", "dsn": "secret", "scheme": "token", "jwt": "token"}
+_SHOWN = {
+    "pem": "secret", "url": "secret", "dsn": "secret", "hash": "secret",
+    "scheme": "token", "jwt": "token", "hook": "token", "begun": "token",
+}  # fmt: skip
 _NUMBER = re.compile(
     rb"""(\\*["'])\s{0,2}:\s{0,2}$"""
 )  # "number": 4111...: its placeholder gets quotes
@@ -123,9 +148,9 @@ def _url(text: bytes, start: int, end: int) -> tuple[int, int] | None:
         if at < 0 or b":" not in rest[:at] or re.match(rb"[^:/?#]*(:\d{1,5})?[/?#]", rest):
             return None  # http://host:8080/path@x
     user, colon, password = rest[:at].partition(b":")
-    if not colon:
-        return (end, end + at) if looks_secret(user) and len(user) >= 16 else None
-    if not password or MASKED.fullmatch(password):
+    if not colon or not password:
+        return (end, end + len(user)) if looks_secret(user) and len(user) >= 16 else None
+    if MASKED.fullmatch(password):
         return None
     return end + len(user) + 1, end + at
 
@@ -141,6 +166,11 @@ def _scheme(text: bytes, start: int, end: int) -> tuple[int, int] | None:
     return (end - len(word), end) if looks_secret(word) else None
 
 
+# The words before <address> name its owner: To: Jo Doe <jo@...>, "Jo Doe" <jo@...>
+_OWNER = re.compile(
+    rb"""(?:(?:(?i:to|from|b?cc|sender|reply-to):[ \t]{1,3}|,[ ])(?P<name>[^\s<>"',:;@=][^<>"',:;@=\r\n]{1,60}?)"""
+    rb"""|\\*["'](?P<quoted>[^<>"'@\\\r\n]{2,60})\\*["'])[ ]?<$"""
+)
 _LOCAL = re.compile(rb"[\w+][\w.%+\'\x80-\xff-]{0,63}$")
 
 
@@ -148,12 +178,29 @@ def _email(text: bytes, start: int, end: int) -> tuple[int, int] | None:
     local = _LOCAL.search(text[max(0, start - 64) : start])
     if not local:
         return None
-    name, domain = local[0].lower(), text[start:end].replace(b"%40", b"@")[1:]
+    name, domain = local[0].lower(), text[start:end].replace(b"%40", b"@").lstrip(b"@")
     machine = name in (b"git", b"ssh") or name.startswith((b"celery", b"gen"))
     version = re.match(
         rb"\d+(\.\d+|x\.|\.(csv|txt|json|pdf|png|jpe?g)$)", domain
     )  # pkg@1.2.0-rc.x, icon@2x.png
-    return None if machine or version else (start - len(local[0]), end)
+    message = _MESSAGE_ID.search(text[max(0, start - len(local[0]) - 24) : start - len(local[0])])
+    return None if machine or version or message else (start - len(local[0]), end)
+
+
+_MESSAGE_ID = re.compile(
+    rb"""(?i)message[-_ ]?id\\*["']?[:= ]{1,3}\\*["']?<?$|references: ?<?$|in-reply-to: ?<?$"""
+)
+
+
+def _begun(text: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """A key by its beginning, and no name made of words."""
+    return (start, end) if any(48 <= byte <= 57 for byte in text[start + 4 : end]) else None
+
+
+def _hook(text: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """A webhook's address, where its path is a capability and no mere name: it has digits."""
+    path = text[start:end].partition(b"/")[2]
+    return (start, end) if any(48 <= byte <= 57 for byte in path) and len(path) >= 16 else None
 
 
 def _iban(text: bytes, start: int, end: int) -> tuple[int, int] | None:
@@ -201,10 +248,14 @@ def _phone(text: bytes, start: int, end: int) -> tuple[int, int] | None:
     before, after = text[max(0, start - 1) : start], text[end : end + 1]
     if not 8 <= digits <= 16 or before.isalnum() or before in (b".", b"-", b"_") or after == b"-":
         return None
+    home = text[start : start + 1] == b"0" and text[start + 1 : start + 2] != b"0"
+    if home and (before not in (b"'", b'"') or after != before):
+        return None  # only as the whole of a quoted text: numbers of parcels and lots look like it
     return None if _AN_ID.search(text[max(0, start - 16) : start]) else (start, end)
 
 
 _NARROW: dict[str, Callable[[bytes, int, int], tuple[int, int] | None]] = {
     "url": _url, "dsn": _dsn, "scheme": _scheme, "email": _email,
-    "iban": _iban, "card": _card, "ssn": _ssn, "phone": _phone,
+    "iban": _iban, "card": _card, "ssn": _ssn, "phone": _phone, "hook": _hook,
+    "begun": _begun,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 The only room that calls a hand. planned = sent + refused + skipped + uncertain + not reached, always.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace as changed_to
 from datetime import UTC, datetime
@@ -11,20 +12,22 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.archive import keep, verified
+from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import NotConfirmed, RunError, did_you_mean
 from dlqanalysis.journal import Journal
-from dlqanalysis.model import Finding, Hand, Item, State, duration
+from dlqanalysis.model import PLANNED, Finding, Hand, Item, State, duration
 from dlqanalysis.plan import FLEETING, Plan
-from dlqanalysis.preflight import preflight
 from dlqanalysis.profile import Profile, armed, home, parse_rate
 from dlqanalysis.profile import profile as current_profile
-from dlqanalysis.progress import Progress
+from dlqanalysis.replay.checks import preflight
 from dlqanalysis.replay.execution import Execution, Stages
-from dlqanalysis.replay.outcomes import FINAL, measure
-from dlqanalysis.run import Run
+from dlqanalysis.replay.outcomes import FINAL, Found, measure
+from dlqanalysis.replay.receipts import noted
+from dlqanalysis.replay.run import Run
 
 __all__ = ["cancel", "replay", "resume", "settle", "verify"]
 
+_NOTHING = "Nothing was sent: the plan chose nothing. plan.summary says why all stay."
 _CHANGEABLE = ("rate", "gate", "breaker", "min_sample", "same", "wait", "trust", "poll")
 
 
@@ -58,27 +61,33 @@ def replay(
     preflight finds that the target is not well, the run rests, at most for `wait`. Ctrl-C stops between
     items; `dlq.resume` goes on. Raises NotConfirmed or RunError before anything is sent.
     """
-    if plan is None:
+    if not isinstance(plan, Plan):  # None, or the failures themselves
         raise NotConfirmed("Nothing was sent: there is no plan. Make one first, and read it.")
-    if (confirm or armed()) != plan.confirmation:
+    if (typed := confirm or armed()) != plan.confirmation:
+        if not len(plan.chosen):  # there is no id worth typing
+            raise NotConfirmed(_NOTHING)
+        said = (
+            "what was given is not its id, or it is another plan's" if typed else "no id was given"
+        )
+        purge = ", a space, and how many go" if plan.action == "purge" else ""
         raise NotConfirmed(
-            "Nothing was sent: this plan is not confirmed. Show it, read what goes and what stays, then"
-            " type its id into confirm (for a purge: its id, a space, and how many go)."
+            f"Nothing was sent: this plan is not confirmed, {said}. Show it, read what goes and what stays,"
+            f" then type its id{purge} into confirm."
         )
     if not plan.intact:
         raise RunError(
             "Nothing was sent: the plan's frames were changed after it was made. Plan again."
         )
     if not len(plan.chosen):
-        raise RunError("Nothing was sent: the plan chose nothing. plan.summary says why all stay.")
+        raise RunError(_NOTHING)
     _fits(plan.action, plan.source, to, bool(plan.payloads))
     if before := journal.runs_of(plan.digest):
         run = Run.read(before[-1], journal)
-        raise RunError(
-            f"Nothing was sent: this plan was run already. {run} dlq.resume goes on with it."
-        )
+        over = " It is over: load what fails now, and plan again, with a reason of its own."
+        over = "" if run.goes_on else over
+        raise RunError(f"Nothing was sent: this plan was run already. {run}{over}")
     options: dict[str, Any] = {
-        "stages": list(stages),
+        "stages": _stages(stages),
         "rate": rate,
         "gate": gate if plan.action == "replay" else None,  # else nothing runs: nothing comes of it
         "breaker": breaker,
@@ -98,9 +107,9 @@ def replay(
     options["payloads"] = _keep_payloads(plan)
     run_id = journal.start(plan, options)
     journal.record(run_id, [("", "preflight", _told(findings)), ("", "snapshot", kept)])
-    return Execution(
-        run_id, journal.run(run_id), to, journal, options, _progress(progress), ready
-    ).go(items)
+    say = _progress(progress)
+    _warn(findings, say)
+    return Execution(run_id, journal.run(run_id), to, journal, options, say, ready).go(items)
 
 
 def resume(
@@ -122,6 +131,9 @@ def resume(
     head = journal.run(run_id)
     many = f" {len(journal.items(run_id))}" if head["action"] == "purge" else ""
     if (confirm or armed()) != head["plan_id"] + many:
+        run = Run.read(run_id, journal)
+        if run.finished and not run.goes_on:
+            raise NotConfirmed(f"Nothing is left to go on with: run {run_id} is finished.")
         raise NotConfirmed(
             "Nothing was sent: type the id of the run's plan into confirm to go on with it."
         )
@@ -130,7 +142,7 @@ def resume(
             raise RunError(f"'{name}' cannot be changed. {did_you_mean(name, _CHANGEABLE)}")
     payloads = _kept_payloads(run_id, head["options"])
     _fits(head["action"], head["source"], to, bool(payloads))
-    options = {"trust": None, **head["options"], **changed, "stages": list(stages)}
+    options = {"trust": None, **head["options"], **changed, "stages": _stages(stages)}
     _checked(options)
     run = settle(run_id, to=to, journal=journal)
     say = _progress(progress)
@@ -150,8 +162,12 @@ def resume(
     findings = _passed(ready(items))
     journal.take(run_id, "resumed", options)
     journal.record(run_id, [("", "preflight", _told(findings))])
+    _warn(findings, say)
     before = _before(run.items, items)
-    return Execution(run_id, head, to, journal, options, say, ready, before).go(items)
+    run = Execution(run_id, head, to, journal, options, say, ready, before).go(items)
+    if head["action"] == "replay" and _asked(run_id, to, journal):
+        return Run.read(run_id, journal)  # with outcomes of what an earlier process sent
+    return run
 
 
 def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
@@ -167,26 +183,34 @@ def settle(run_id: str, *, to: Hand, journal: Journal) -> Run:
 
 
 def _settled(run_id: str, head: Mapping[str, Any], to: Hand, journal: Journal) -> None:
-    run = Run.read(run_id, journal)
+    rows = journal.items(run_id)
     undoes = str(head["options"].get("undoes", ""))
-    doubtful = run.items[run.items["state"] == State.UNCERTAIN]
-    doubtful = _items(doubtful, journal, undoes, {})
+    doubtful = _items(rows[rows["state"] == State.UNCERTAIN], journal, undoes, {})
     frees = [run_id, undoes or run_id] if head["action"] in FLEETING else []
-    for receipt in to.settle(doubtful, run_id) if doubtful else ():
-        event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
-        detail = {"sent_id": receipt.sent_id, "detail": f"settled: {receipt.detail}"}
-        journal.record(run_id, [(receipt.failure_id, event, detail)], frees)
+    if doubtful:
+        answers = to.settle(doubtful, run_id)
+        deque(noted(answers, journal, run_id, frees, prefix="settled: "), maxlen=0)
 
 
 def verify(run_id: str, *, to: Hand, journal: Journal) -> pd.DataFrame:
-    """What became of everything a run sent, asked now: `Run.outcomes`, after a fresh look."""
+    """What became of everything a run sent, asked now: `Run.outcomes`, after a fresh look. What is pending may
+    still come; what is unknown the system cannot tell."""
+    found = _asked(run_id, to, journal)
+    told = Run.read(run_id, journal).outcomes
+    open_ = ~told["outcome"].isin(FINAL)
+    for column, name in (("outcome", "outcome"), ("outcome_detail", "detail")):
+        now = told["failure_id"].map({one: str(getattr(said, name)) for one, said in found.items()})
+        told[column] = now.where(open_ & now.notna(), told[column])
+    return told
+
+
+def _asked(run_id: str, to: Hand, journal: Journal) -> dict[str, Found]:
+    """What the system says now of each sent item whose outcome is not final; what is final is journalled."""
     head = journal.run(run_id)
-    run = Run.read(run_id, journal)
-    sent = run.items[run.items["state"] == State.SENT]
-    open_ = sent[~sent["outcome"].isin(FINAL)]
+    items = journal.items(run_id)
+    open_ = items[(items["state"] == State.SENT) & ~items["outcome"].isin(FINAL)]
     ids = dict(zip(open_["failure_id"], open_["sent_id"], strict=True))
-    measure(to, journal, run_id, ids, datetime.fromisoformat(head["started_at"]))
-    return Run.read(run_id, journal).outcomes
+    return measure(to, journal, run_id, ids, datetime.fromisoformat(head["started_at"]))
 
 
 def cancel(run_id: str, *, journal: Journal) -> None:
@@ -196,12 +220,16 @@ def cancel(run_id: str, *, journal: Journal) -> None:
 
 
 def _fits(action: str, source: str, hand: Hand | None, repaired: bool = False) -> None:
-    if hand is None:
+    if hand is None or isinstance(hand, str):  # a name is no hand yet
         raise RunError(
-            f"Nothing was sent: no hand was given. Open the one of {source}: to=dlq.connect_hand(name)."
+            f"Nothing was sent: no hand was given. Open the one of {source}: to=dlq.connect_hand(name); 40_replay"
+            " opens the one that its parameter hand names."
         )
     if hand.name != source:
-        raise RunError(f"Nothing was sent: the plan is for {source}, this hand is for {hand.name}.")
+        raise RunError(
+            f"Nothing was sent: the plan is for {source}, this hand is for {hand.name}. Open the other one:"
+            " to=dlq.connect_hand(name)."
+        )
     for needed in (action, "repair") if repaired else (action,):
         if needed not in hand.capabilities:
             able = ", ".join(sorted(hand.capabilities))
@@ -210,10 +238,17 @@ def _fits(action: str, source: str, hand: Hand | None, repaired: bool = False) -
             )
 
 
-def _checked(options: Mapping[str, Any]) -> None:
-    stages = options["stages"]
-    if not stages or any(size is not None and size < 1 for size in stages):
+def _stages(stages: Any) -> list[int | None]:
+    """The sizes as the journal keeps them: whole numbers, or None for the rest."""
+    sizes = list(stages) if isinstance(stages, list | tuple) else []
+    if not sizes or any(
+        s is not None and not (_number(s) and s >= 1 and float(s).is_integer()) for s in sizes
+    ):
         raise RunError(f"stages={stages!r} sends nothing. Give sizes, such as (10, 50, None).")
+    return [None if size is None else int(size) for size in sizes]
+
+
+def _checked(options: Mapping[str, Any]) -> None:
     for name in ("gate", "breaker"):
         share = options[name]
         if share is None and name == "gate":
@@ -226,6 +261,11 @@ def _checked(options: Mapping[str, Any]) -> None:
             continue
         if not _number(many) or many < least:
             raise RunError(f"{name}={many!r} is too little. Give a number of at least {least}.")
+    for name, example in (("rate", "5/s"), ("wait", "5m"), ("trust", "2m")):
+        if not isinstance(options[name], str if name == "wait" else str | None):
+            raise RunError(
+                f'{name}={options[name]!r} is no text. Write it with its unit: {name}="{example}".'
+            )
     parse_rate(options["rate"])
     duration(options["wait"])
     if options["trust"] is not None:
@@ -243,13 +283,32 @@ def _readiness(
     if action != "replay":
         return lambda items: []
     wanted = profile or current_profile()
-    return lambda items: [*hand.preflight(items), *preflight(wanted)]
+    return lambda items: [*_elsewhere(hand, items), *hand.preflight(items), *preflight(wanted)]
+
+
+def _elsewhere(hand: Hand, items: list[Item]) -> list[Finding]:
+    """Blocks where a plan sends items to another queue, and the hand cannot."""
+    moved = sorted({i.task_name for i in items if i.target not in ("", i.queue)})
+    if not moved or "reroute" in hand.capabilities:
+        return []
+    text = (
+        f"the plan sends {', '.join(moved[:3])} where the profile's [routes] says, and {hand.name} sends each"
+        " failure back to the queue of its own. Plan with a profile that has no route for it."
+    )
+    return [Finding(name="routes", severity="critical", text=text, blocks=True)]
 
 
 def _passed(findings: list[Finding]) -> list[Finding]:
     if blocking := [finding.text for finding in findings if finding.blocks]:
         raise RunError(f"Nothing was sent: {' '.join(blocking)}")
     return findings
+
+
+def _warn(findings: list[Finding], say: Progress) -> None:
+    """What does not block, such as a queue that nobody works on, is said before the first item goes."""
+    for finding in findings:
+        if finding.severity != "ok":
+            say.say(f"mind: {finding.text}")
 
 
 def _told(findings: list[Finding]) -> dict[str, Any]:
@@ -306,8 +365,7 @@ def _before(every: pd.DataFrame, left: list[Item]) -> list[tuple[Item, str]]:
 
 def _item(row: Mapping[str, Any], **more: Any) -> Item:
     """An item as the journal has it."""
-    names = ["failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key"]
-    fields = {name: row[name] for name in names}
+    fields = {name: row[name] for name in PLANNED}
     return Item(**fields, generation=int(row["generation"]), action=row["action"], **more)
 
 

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.interrupt import stops_on_ctrl_c
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding, Hand, Item, Outcome, State, duration
 from dlqanalysis.plan import FLEETING
 from dlqanalysis.profile import parse_rate
-from dlqanalysis.progress import Progress
 from dlqanalysis.redact import redact
 from dlqanalysis.replay.outcomes import FINAL, measure
-from dlqanalysis.run import Run
+from dlqanalysis.replay.receipts import noted
+from dlqanalysis.replay.run import Run
 
 BATCH = 50  #: items claimed and sent together: what at most is uncertain after a crash
 _LOOK_AGAIN = 30.0  #: seconds between two looks at the target's health
@@ -129,16 +130,17 @@ class Execution:
         counts["skipped"] += len(taken)
         open_ = {item.failure_id: item for item in batch if item.failure_id not in taken}
         sent: dict[str, str] = {}
+        untried = ""
         if not open_:
             return sent
         self.next_at = max(self.next_at, time.monotonic()) + len(open_) * self.pause
+        receipts = self.hand.send(self.action, list(open_.values()), self.run_id)
         try:
-            for receipt in self.hand.send(self.action, list(open_.values()), self.run_id):
+            for receipt in noted(receipts, self.journal, self.run_id, self.frees):
                 open_.pop(receipt.failure_id)
-                detail = {"sent_id": receipt.sent_id, "detail": receipt.detail}
-                event = "unsent" if receipt.state == State.NOT_REACHED else str(receipt.state)
-                self.journal.record(self.run_id, [(receipt.failure_id, event, detail)], self.frees)
                 counts[str(receipt.state)] += 1
+                if receipt.state == State.NOT_REACHED and receipt.detail:
+                    untried = f" ({receipt.detail})"
                 if receipt.state == State.SENT:
                     sent[receipt.failure_id] = receipt.sent_id
         finally:  # no answer: they stay `sending`, which means uncertain
@@ -146,6 +148,11 @@ class Execution:
         if counts["uncertain"]:
             raise _Stop(
                 f"{counts['uncertain']} items are uncertain; dlq.settle asks what became of them"
+            )
+        if counts["not_reached"]:
+            raise _Stop(
+                f"{counts['not_reached']} items could not be sent now{untried}; dlq.resume goes on with"
+                " them"
             )
         return sent
 
@@ -161,6 +168,7 @@ class _Stage:
         self.same: Counter[str] = Counter()  # fingerprint -> how many came back with it
         self.mended: set[str] = set()  # fingerprints of which one succeeded
         self.silent: dict[str, float] = {}  # failure_id -> since when nobody can tell of it
+        self.untold: Counter[str] = Counter()  # why nobody can tell -> of how many
         self.of = run.of
         self.of |= {item.failure_id: item for item in items}
         self.began = time.monotonic()
@@ -173,7 +181,8 @@ class _Stage:
         todo = deque(self.items)
         # A slow rate makes small batches, so that a stop, a breaker or a crash concerns few items.
         pause = self.run.pause
-        size = max(1, min(BATCH, round(2 / pause))) if pause else BATCH
+        size = BATCH if self.measured else max(BATCH, getattr(self.run.hand, "at_once", BATCH))
+        size = max(1, min(size, round(2 / pause))) if pause else size
         while todo:
             self.run.may_go_on(todo)
             if batch := self._next(todo, size):
@@ -219,7 +228,10 @@ class _Stage:
             return
         run = self.run
         found = measure(run.hand, run.journal, run.run_id, self.waiting, run.began)
-        for failure_id, (outcome, came_back_as) in found.items():
+        self.untold = Counter(
+            one.detail for one in found.values() if one.outcome == Outcome.UNKNOWN
+        )
+        for failure_id, (outcome, came_back_as, _) in found.items():
             if outcome not in FINAL:
                 self._trust(failure_id, outcome)
                 continue
@@ -278,11 +290,12 @@ class _Stage:
         good = self.tally[Outcome.SUCCEEDED]
         known = good + self.tally[Outcome.FAILED_AGAIN] + trusted
         share = (good + trusted) / known if known else 0.0
-        told = f"{self.name}: {_words(self.counts)}; {good} of {known} succeeded"
+        told = f"{self.name}: {_words(self.counts)}"
+        told += f"; {good} of {known} succeeded" if known or not self.waiting else ""
         if trusted:
             told += f", {trusted} were taken and stayed silent for {self.options['trust']} (trusted, not proven)"
         if self.waiting:
-            told += f", {len(self.waiting)} have no outcome after {self.options['wait']}"
+            told += f", {len(self.waiting)} have no outcome after {self.options['wait']}{self._untold()}"
         # a stage that others had done opens; one that was refused as a whole does not
         nothing_to_do = not known and not self.waiting and not self.counts["refused"]
         opens = nothing_to_do or (not self.waiting and share >= gate)
@@ -293,6 +306,16 @@ class _Stage:
             raise _Stop(f"gate after {told}; it opens at {gate:.0%}")
         if not opens:
             raise _Stop(f"the last {told}; expected {gate:.0%}")
+
+    def _untold(self) -> str:
+        """Why a system that was asked could not say what became of some, and what would tell."""
+        if not self.untold:
+            return ""
+        [(why, _)] = self.untold.most_common(1)
+        return (
+            f" ({self.untold.total()} unknown: {why}; Celery, the admin API, RabbitMQ and Redis lists can ask a"
+            " result backend, DLQ_<NAME>_RESULTS_URL; trust= lets silence count)"
+        )
 
     def _show(self, todo: int) -> None:
         done = len(self.items) - todo

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import from_records
@@ -11,10 +12,18 @@ from dlqanalysis.model import Hand, Outcome, Verdict
 FINAL = (Outcome.SUCCEEDED, Outcome.FAILED_AGAIN)
 
 
+class Found(NamedTuple):
+    """What a system says of one sent item now."""
+
+    outcome: Outcome
+    came_back_as: str  #: the fingerprint of what failed again, where the system says it
+    detail: str
+
+
 def measure(
     hand: Hand, journal: Journal, run_id: str, ids: Mapping[str, str], since: datetime
-) -> dict[str, tuple[Outcome, str]]:
-    """failure_id -> its outcome by now, and the fingerprint of what failed again where the system says it."""
+) -> dict[str, Found]:
+    """failure_id -> what its system says of it now."""
     if not ids or "outcome" not in hand.capabilities:
         return {}
     verdicts = list(hand.outcomes(ids, since - timedelta(minutes=1)))
@@ -36,7 +45,9 @@ def measure(
                 for verdict in final
             ],
         )
-    return {v.failure_id: (v.outcome, prints.get(v.failure_id, "")) for v in verdicts}
+    return {
+        v.failure_id: Found(v.outcome, prints.get(v.failure_id, ""), v.detail) for v in verdicts
+    }
 
 
 def _fingerprints(verdicts: Sequence[Verdict]) -> dict[str, str]:

@@ -16,12 +16,13 @@ from typing import Any
 import pandas as pd
 import polars as pl
 
-from dlqanalysis import contrast, patterns
+from dlqanalysis import patterns
 from dlqanalysis.archive.parts import Part, by_path, listed, of_days, rivals
 from dlqanalysis.classify import coverage
 from dlqanalysis.errors import SchemaError, SettingsError, did_you_mean
 from dlqanalysis.frame import SCHEMA
 from dlqanalysis.model import moment
+from dlqanalysis.patterns import contrast
 from dlqanalysis.scan import condense, work
 from dlqanalysis.scan.cluster import Cluster
 

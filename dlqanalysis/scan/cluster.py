@@ -8,28 +8,40 @@ from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.profile import dask_address
 
 _WIDE = 16  #: results that are put together at once
-#: else Dask would put failures on the disk when memory is short, pickled
-_NO_SPILL = {"distributed.worker.memory.target": False, "distributed.worker.memory.spill": False}
 _MOST = 8  #: processes on this machine
+_SETTINGS = {
+    # else Dask would put failures on the disk when memory is short, pickled
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    # as Dask itself sees to for BLAS: a worker is one thread, else each would start as many as there are cores
+    "distributed.nanny.pre-spawn-environ.POLARS_MAX_THREADS": 1,
+}
+
+
+def local(workers: int) -> Any:
+    """A Dask cluster of so many processes on this machine, each of one thread."""
+    import dask
+    from distributed import LocalCluster
+
+    with dask.config.set(_SETTINGS):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
 
 
 class Cluster:
     """A Dask cluster: functions go out to each part, answers come back put together."""
 
     def __init__(self, address: str | None = None) -> None:
-        import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
         address = address or dask_address()
         self.local: Any = None
         if address is None:
-            with dask.config.set(_NO_SPILL):
-                self.local = LocalCluster(
-                    n_workers=min(os.cpu_count() or 1, _MOST),
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                )
+            self.local = local(min(os.cpu_count() or 1, _MOST))
         try:
             self.client = Client(self.local or address, set_as_default=False, timeout="5s")
         except (OSError, TimeoutError, ValueError) as error:

@@ -14,12 +14,12 @@ import pyarrow as pa
 from dlqanalysis.archive.dataset import rows
 from dlqanalysis.archive.parts import Lost, Part, keys, superseded
 from dlqanalysis.classify import classify
-from dlqanalysis.contrast import Tally, tally, together
+from dlqanalysis.classify.rules import rulebook
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.fingerprint import ALGORITHM, fingerprint
 from dlqanalysis.frame import from_arrow
+from dlqanalysis.patterns.contrast import Tally, tally, together
 from dlqanalysis.profile import groups_file
-from dlqanalysis.rules import rulebook
 from dlqanalysis.scan import condense
 
 NEEDED = ("task_name", "payload_state", "exception_type", "exception_message", "traceback")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dlqanalysis.signals.chain import chains
 from dlqanalysis.signals.codes import KINDS, codes
+from dlqanalysis.text import storable
 
 __all__ = ["KINDS", "Signals", "signals"]
 
@@ -22,11 +23,6 @@ class Signals:
     text: str  #: their messages, without SQL statements, parameters and addresses
     codes: Mapping[str, Mapping[str, str]]  #: kind -> {code: the words it was found in}
     context: "Signals | None" = None  #: what was being handled when it came up
-
-    @property
-    def root_type(self) -> str:
-        """The last cause that is named."""
-        return self.types[-1] if self.types else ""
 
 
 def signals(
@@ -44,4 +40,4 @@ def _text(value: str | None) -> str:
         return ""
     if "\0" in value:
         value = value.replace("\0", " ")
-    return value.encode("utf-8", "backslashreplace").decode() if not value.isascii() else value
+    return storable(value)

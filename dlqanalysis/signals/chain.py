@@ -6,6 +6,8 @@ their parameters and addresses are left out of it, because a word in them is no 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import re2
 
@@ -43,6 +45,7 @@ _IDENTIFIER = re2.compile(r"^[A-Za-z]+(?:[_.-][A-Za-z]+)+$|^[A-Z][a-z]+(?:[A-Z][
 _TYPED = re2.compile(
     rf"\b({_NAME}[A-Z]\w*{_SUFFIX})\b"
     rf"|(?:[Cc]aused by|nested exception is|---> ?|\[cause\]|\braised|\bNext|\bCause|\bcause)[ :(]+({_NAME}[A-Z]\w+)\b"
+    r"|An error occurred \(([A-Z]\w+(?:\.\w+)*)\) when calling"  # clouds: the class is the code
     rf"|(?m:^({_NAME[:-1]}+[A-Z]\w+)(?::|$))"
     rf"|(?m:^([A-Za-z_]\w*\.[\w.]*(?:error|timeout|herror|gaierror))(?::|$))"
 )
@@ -64,13 +67,29 @@ def chains(exception_type: str, message: str, traceback: str) -> tuple[Chain, Ch
         said += f"\n{code[:100].rstrip(']')}"
     own, context = _exceptions(cap(traceback, _TRACE_HEAD, _TRACE_TAIL)) if traceback else ("", "")
     own, context = clean(own), clean(context)
+    own = _unsaid(own, said)
     text = said if not own or own in said else f"{said}\n{own}"
-    if _IDENTIFIER.search(said):  # a code instead of a sentence: its words are what it says
+    if found_in(_IDENTIFIER, said):  # a code instead of a sentence: its words are what it says
         text += f"\n{re.sub('[_.-]+|(?<=[a-z])(?=[A-Z])', ' ', said)}"
     types = [dotted(exception_type)] if exception_type else []
     types += [name for name in named(text) if name not in types]
     chain = Chain(tuple(types), text)
     return chain, Chain(tuple(named(context)), context) if context else None
+
+
+def _unsaid(own: str, said: str) -> str:
+    """The lines of a traceback without the one that repeats the message behind its class."""
+    place = own.rfind(f": {said}") if said else -1
+    if place < 0:
+        return own
+    start = own.rfind("\n", 0, place) + 1
+    before, after = own[start:place], own[place + 2 + len(said) :]
+    return own if " " in before or after[:1].strip() else (own[:start] + after).strip("\n")
+
+
+def found_in(pattern: Any, text: str) -> bool:
+    """Whether a pattern is found; letters of one byte each need not be counted for it."""
+    return bool(pattern.search(text.encode() if text.isascii() else text))
 
 
 def cap(text: str, head: int, tail: int) -> str:
@@ -87,6 +106,7 @@ def clean(text: str) -> str:
     return text.strip()
 
 
+@lru_cache(maxsize=4_096)
 def dotted(name: str) -> str:
     """A class name with dots, whatever its language writes between the parts.
 
@@ -102,6 +122,8 @@ def dotted(name: str) -> str:
 def named(text: str) -> list[str]:
     """The classes that a text names, in order, each once."""
     found: dict[str, None] = {}
+    if not found_in(_TYPED, text):
+        return []
     for match in _TYPED.finditer(text):
         name = next(group for group in match.groups() if group)
         found[dotted(name)] = None

@@ -1,10 +1,12 @@
 """Finds codes in the text of a failure: each kind by the ways in which libraries write it."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
 
 import re2
 
-from dlqanalysis.signals.chain import Chain
+from dlqanalysis.signals.chain import Chain, found_in
+from dlqanalysis.signals.postgres import SQLSTATE_CLASSES
 from dlqanalysis.signals.tables import (
     ERRNO,
     ERRNO_CLASSES,
@@ -13,11 +15,12 @@ from dlqanalysis.signals.tables import (
     REASONS,
     SIGNALS,
     STATUS_CLASSES,
+    WINERROR,
 )
 
 KINDS = (
     "http_status", "sqlstate", "mysql", "oracle", "mssql", "prisma", "errno", "grpc", "smtp", "amqp", "curl",
-    "exit_code", "exit_signal", "code",
+    "exit_code", "exit_signal", "twilio", "code",
 )  # fmt: skip
 
 _REASON = "|".join(phrase.replace(" ", "[ _-]?") for many in REASONS.values() for phrase in many)
@@ -30,6 +33,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("http_status", r"(?i)\b([1-5]\d\d) (?:client|server) error\b"),
     ("http_status", r"(?i)\btoo many ([45]\d\d) error responses"),
     ("http_status", r"(?i)\bindicate success: ([45]\d\d)\b"),
+    ("http_status", r"An error occurred \(([45]\d\d)\) when calling"),
     ("http_status", r"\b(?:GET|POST|PUT|PATCH|DELETE|HEAD) \S+:? ([45]\d\d)\b"),
     (
         "http_status",
@@ -57,7 +61,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("sqlstate", r"""\bpgcode["']?\s*[:=]\s*["']?([0-9A-Z]{5})\b"""),
     ("sqlstate", r"""\bcode["'`]?\s*[:=]\s*["'`]([0-9][0-9A-Z]{4}|P0001|XX00\d|F0\d{3})["'`]"""),
     ("sqlstate", r"(?i)\berror:? \d{4} \(([0-9A-Z]{5})\)"),
-    ("sqlstate", r"^\d{4} \(([0-9A-Z]{5})\)"),
+    ("sqlstate", r"^\d{1,6} \(([0-9A-Z]{5})\)"),  # MySQL, Snowflake
     ("sqlstate", r"\bERROR:? ([0-9][0-9A-Z]{4}) \("),
     ("sqlstate", r"PostgresException(?: \(0x[0-9A-Fa-f]+\))?: ([0-9A-Z]{5}):"),
     ("sqlstate", r"^(?:ERROR: +)?([0-9][0-9A-Z]{4}): "),
@@ -74,7 +78,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("mssql", r"(?is)\[SQL Server\].{0,600}?\((\d+)\) \(SQL"),
     ("mssql", r"(?i)SQL ?Server[^\n]{0,80}\berror:? (\d{3,5})\b"),
     ("prisma", r"\b(P[1256]\d{3})\b"),
-    ("errno", r"\[(?:Errno|WinError|winerror) (-?\d+)\]"),
+    ("errno", r"\[Errno (-?\d+)\]"),
+    ("errno", r"\[([Ww]in[Ee]rror -?\d+)\]"),
     ("errno", r"\bError (-?\d+) (?:connecting to|while (?:reading|writing))"),
     ("errno", r"(?i)\berrno[\"']?[ :=]+(-?\d{1,5})\b"),
     ("errno", r"\(os error (\d+)\)"),
@@ -84,8 +89,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("grpc", r"(?i)\bcode ?= ?([A-Z_]+),? desc"),
     ("grpc", r"(?i)rpc error:? \(?([A-Z_]+)"),
     ("grpc", r"\bStatus(?:Runtime)?Exception: ([A-Z_]+)\b"),
-    ("grpc", r"\b\d{1,2} ([A-Z]{5,16}(?:_[A-Z]+)?): "),
-    ("grpc?", r"^([A-Z]{5,16}(?:_[A-Z]+)?)(?:: |$)"),
+    ("grpc", r"\b\d{1,2} ([A-Z]{3,16}(?:_[A-Z]+){0,2}): "),
+    ("grpc", r"\bstatus: ([A-Z][A-Za-z]+), message: "),
+    ("grpc?", r"^([A-Z]{3,16}(?:_[A-Z]+){0,2})(?:: |\n|$)"),
     ("grpc", r"""["']status["']\s*:\s*["']([A-Z]{5,16}(?:_[A-Z]+)?)["']"""),
     ("smtp", r"\b([245]\d\d)[ -]#?[245]\.\d{1,3}\.\d{1,3}\b"),
     ("smtp", r"\b([245]\.\d{1,3}\.\d{1,3})\b(?:[^.\d]|$)"),
@@ -103,6 +109,9 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("exit_signal", r"\b(SIG(?:KILL|TERM|SEGV|ABRT|BUS|INT|HUP|ILL|FPE|QUIT|PIPE|XCPU|ALRM))\b"),
     ("exit_signal", r"""(?i)\bsignal[: ]+["']?(\d{1,2})\b"""),
     ("exit_signal", r"(?i)\bsignal: (killed|terminated|segmentation fault|aborted|interrupt|hangup)"),
+    ("twilio", r"^\[HTTP \d{3}\] (\d{5})\b"),
+    ("twilio", r"(?is)\btwilio\b.{0,300}?\b(?:errors?/|code[\"']?[ :=]{1,3})[\"']?(\d{5})\b"),
+    ("twilio", r"(?i)\| (\d{5})$"),
     ("code", r"An error occurred \(([\w.]+)\)"),
     ("code", r"(?i)\bapi error ([A-Za-z][\w.]+):"),
     ("code", r"""(?i)\berror[ _-]?code["']?\s*[:=]\s*["'`]?([A-Za-z][\w.-]+)"""),
@@ -110,6 +119,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("code", r"""["'](?:error|type|reason|status|name|codeName|__type|errorType)["']\s*(?::|=>)\s*["']([A-Za-z][\w.#/-]{2,80})["']"""),
     ("code", r"<Code>([\w.]+)</Code>"),
     ("code", r"\(([A-Z][a-z]+(?:[A-Z][a-z]+)+)\)"),
+    ("code", r"^([A-Z][a-z]+(?:[A-Z][a-z]+)*)(?:\n|$)"),  # a reason instead of a sentence
     ("code", r"\((?:client|server)\): (\w+)"),
     ("code", r"(?i)\b(?:code|codeName|KafkaError\{code)=([A-Za-z_]\w+)"),
     ("code", r"(?i)error \d+ \(([A-Z]\w+)\)"),
@@ -174,7 +184,7 @@ _UNITS = frozenset(
     ]
 )
 _SMTP = re2.compile(
-    r"(?i)\bsmtp|\b[245]\d\d[ -]#?[245]\.\d{1,3}\.\d{1,3}\b|expected response code|\bmailbox\b|\brecipients? (?:address|rejected|refused)|\bEENVELOPE\b"
+    r"(?i)\bsmtp|\b[245]\d\d[ -]#?[245]\.\d{1,3}\.\d{1,3}\b|\bexpected response code|\bmailbox\b|\brecipients? (?:address|rejected|refused)|\bEENVELOPE\b"
     r"|\b(?:mail|rcpt|recipient|data) command failed|\bmessage failed: [245]|\bcan't send mail"
 )
 # Clouds name the class after the code; their Node client throws it without a module.
@@ -193,7 +203,10 @@ def _options() -> re2.Options:
     return options
 
 
-_COMPILED = [(kind, re2.compile(pattern, _options())) for kind, pattern in _PATTERNS]
+@cache
+def _compiled(pattern: str) -> "re2._Regexp":
+    """A pattern by itself, when its words are asked for: most never are."""
+    return re2.compile(pattern, _options())
 
 
 def _prefilter() -> "re2.Set":
@@ -211,11 +224,11 @@ def codes(chain: Chain) -> dict[str, dict[str, str]]:
     """kind -> {code: the words it was found in}, for the kinds that are there."""
     found: dict[str, dict[str, str]] = {}
     for name in chain.types:
-        for kind, code in _of_class(name):
+        for kind, code in _by_name(name):
             found.setdefault(kind, {}).setdefault(code, name.rpartition(".")[2])
     smtp = _is_smtp(chain)
     for number in sorted(_SET.Match(chain.text) or ()):
-        kind, pattern = _COMPILED[number]
+        kind, pattern = _PATTERNS[number]
         # A question mark: a bare number, which is SMTP's where the text is about mail and HTTP's elsewhere.
         if kind.endswith("?"):
             kind = kind[:-1]
@@ -223,10 +236,12 @@ def codes(chain: Chain) -> dict[str, dict[str, str]]:
                 continue
         elif kind == "smtp" and not smtp:
             continue
-        for code, evidence in _found(kind, pattern, chain):
+        for code, evidence in _found(kind, _compiled(pattern), chain):
             values = found.setdefault(kind, {})
             if len(values) < _MAX or kind == "code":
                 values.setdefault(code, evidence)
+    if not found:
+        return found
     _refine(found, chain)
     return {kind: values for kind, values in found.items() if values}
 
@@ -248,7 +263,9 @@ def _found(kind: str, pattern: "re2._Regexp", chain: Chain) -> Iterator[tuple[st
 def _normal(kind: str, code: str) -> str | None:
     """A code as rules write it; None for what only looks like one."""
     if kind == "errno":
-        name = ERRNO.get(code, code)
+        windows, _, number = code.rpartition(" ")
+        name = WINERROR.get(number) if windows else None
+        name = name or ERRNO.get(number, number)
         return name if name in ERRNO_NAMES else None
     if kind == "http_status" and not code.isdigit():
         return _STATUS.get(code.lower())
@@ -262,6 +279,11 @@ def _normal(kind: str, code: str) -> str | None:
         code = code.upper()
         return code if any(c.isdigit() for c in code) else None
     return code
+
+
+@lru_cache(maxsize=4_096)
+def _by_name(name: str) -> tuple[tuple[str, str], ...]:
+    return tuple(_of_class(name))
 
 
 def _of_class(name: str) -> Iterable[tuple[str, str]]:
@@ -287,18 +309,23 @@ def _of_class(name: str) -> Iterable[tuple[str, str]]:
         yield "http_status", digits
     if name.startswith(("GRPC.", "Google.Cloud.")) and last.lower() in GRPC_SPELLINGS:
         yield "grpc", GRPC_SPELLINGS[last.lower()]
+    if name.startswith(("psycopg", "PG.", "asyncpg.")):
+        state = SQLSTATE_CLASSES.get(last.lower().removesuffix("error"))
+        if state:
+            yield "sqlstate", state
     if _CODE_CLASS.search(name) or _CODE_NAME.search(name):
         yield "code", last
 
 
 def _is_smtp(chain: Chain) -> bool:
-    if any(
-        part in name.lower()
-        for name in chain.types
-        for part in ("smtp", "mailer", "swift_transport", "messagingexception", "mailsend")
-    ):
-        return True
-    return bool(_SMTP.search(chain.text))
+    return any(map(_mails, chain.types)) or found_in(_SMTP, chain.text)
+
+
+@lru_cache(maxsize=4_096)
+def _mails(name: str) -> bool:
+    """Whether a class is about mail by its name."""
+    parts = ("smtp", "mailer", "swift_transport", "messagingexception", "mailsend")
+    return any(part in name.lower() for part in parts)
 
 
 def _refine(found: dict[str, dict[str, str]], chain: Chain) -> None:

@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pyarrow as pa
 
 from dlqanalysis.errors import SettingsError, did_you_mean
-from dlqanalysis.frame import COLUMNS, HEAVY, arrow_type, content_hash
+from dlqanalysis.frame import COLUMNS, content_hash, light, to_arrow
 from dlqanalysis.model import duration
 from dlqanalysis.sources._json_text import members
 from dlqanalysis.sources._payload_state import payload_state
+from dlqanalysis.text import written
 
 PRIORITIES = ("high", "normal", "low")
 #: what a task's own state says when its entry is not simply waiting for somebody
@@ -68,7 +69,7 @@ class Entry:
             return cls(priority, raw, {}, False)
         found = entry.value("task_id")
         named = isinstance(found, str | int) and not isinstance(found, bool)
-        return replace(entry, task_id=text(found)) if named else entry
+        return replace(entry, task_id=written(found)) if named else entry
 
     def part(self, column: str) -> str | None:
         """The JSON text of a column, under whichever of its names the entry has it."""
@@ -85,7 +86,7 @@ class Entry:
         """The payload's JSON text; one that was written as text inside of the JSON is unpacked."""
         found = self.part("payload")
         if found is not None and found.startswith('"') and json.loads(found)[:1] == "{":
-            return text(json.loads(found))
+            return written(json.loads(found))
         return found
 
 
@@ -118,11 +119,11 @@ def record(
         elif name in _COUNTS:
             found[name] = _count(value)
         else:
-            found[name] = None if value is None else text(value)
+            found[name] = None if value is None else written(value)
     return found
 
 
-def to_arrow(
+def framed(
     entries: Sequence[tuple[str, Entry]],
     source: str,
     zone: tzinfo,
@@ -130,37 +131,22 @@ def to_arrow(
     more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> pa.Table:
     """(failure_id, entry) as columns of the frame; raw only where `columns` asks for it."""
-    wanted = [name for name in COLUMNS if name not in HEAVY or name in columns]
+    wanted = light(columns)
     more = more or {}
-    records = [
-        {"source": source, **record(entry, key, zone, more.get(key))} for key, entry in entries
-    ]
-    arrays = {}
-    for name in wanted:
-        plain = arrow_type(name)
-        plain = plain.value_type if pa.types.is_dictionary(plain) else plain
-        arrays[name] = pa.chunked_array([pa.array([one.get(name) for one in records], plain)])
-    whole = payload_state(arrays["args"], arrays["kwargs"], len(records)).cast(pa.string())
-    readable = pa.array([entry.readable for _, entry in entries], pa.bool_())
+    records = [record(entry, key, zone, more.get(key)) for key, entry in entries]
+    table = to_arrow(records, wanted, source=source)
+    whole = payload_state(table["args"], table["kwargs"], len(records)).to_pylist()
     states = [
-        state if good else "unreadable"
-        for state, good in zip(whole.to_pylist(), readable.to_pylist(), strict=True)
+        state if entry.readable else "unreadable"
+        for state, (_, entry) in zip(whole, entries, strict=True)
     ]
-    arrays["payload_state"] = pa.chunked_array([pa.array(states, pa.string())])
-    return pa.table(arrays)
+    return table.set_column(wanted.index("payload_state"), "payload_state", pa.array(states))
 
 
 def hash_of(entry: Entry) -> str:
     """The content hash that a plan noted for this entry, from the entry as it is now."""
     row = record(entry, "", UTC)
     return content_hash(*(row[name] for name in _HASHED))
-
-
-def text(value: Any) -> str:
-    """Text that Arrow and databases can hold: lone surrogates are written as escapes."""
-    if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def naive(value: Any) -> datetime | None:

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from dlqanalysis.errors import ConnectError, DLQError, SettingsError, did_you_mean
+from dlqanalysis.sources import _url
 
 if TYPE_CHECKING:
     import redis
+
+#: seconds that a server may be silent: the answer of a busy one takes its time
+_SILENCE = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +46,12 @@ class Server:
             password=self.password,
             protocol=2,
             socket_connect_timeout=5,
-            socket_timeout=30,
+            socket_timeout=_SILENCE,
             socket_read_size=2**18,
-            retry=Retry(NoBackoff(), 0) if writes else Retry(ExponentialBackoff(cap=1), 2),
+            # what was silent for so long is not asked again
+            retry=Retry(NoBackoff(), 0)
+            if writes
+            else Retry(ExponentialBackoff(cap=1), 2, (redis.ConnectionError,)),
             **options,
         )
         try:
@@ -124,6 +131,48 @@ def parse(
     return server, found
 
 
+#: what a broker's URL may say to Celery or to a monitor of it, and not to Redis; TLS is always checked
+_NOT_REDIS = (
+    "ca",
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "queues",
+    "timeout",
+    "visibility_timeout",
+    "prefix",
+)
+
+
+def as_celery_has_it(url: str, **options: Any) -> "redis.Redis":
+    """A client by the URL of a Celery broker or result backend; the authority is its ?ca= or ssl_ca_certs.
+
+    Nothing is asked yet.
+    """
+    import redis
+
+    parts = _url.parts_of(url)
+    number = parts.path.strip("/")
+    if number and not number.isdecimal():  # redis-py would take database 0
+        raise SettingsError(
+            f"'{number[:40]}' is no number of a Redis database. Write redis://host:6379/0."
+        )
+    asked = dict(parse_qsl(parts.query))
+    ca = asked.get("ca") or asked.get("ssl_ca_certs")
+    kept = {key: value for key, value in asked.items() if key not in _NOT_REDIS}
+    if parts.scheme == "rediss" and ca:
+        options["ssl_ca_certs"] = ca
+    bare = urlunsplit(parts._replace(query=urlencode(kept)))
+    options = {"socket_timeout": 10, "socket_connect_timeout": 5, **options}
+    try:
+        client: redis.Redis = redis.Redis.from_url(bare, **options)
+        client.connection_pool.make_connection()  # only made: it connects when it is first used
+    except (ValueError, TypeError):
+        raise SettingsError(
+            f"Redis knows no option like one of {', '.join(kept)[:100]} in its URL. Leave it out."
+        ) from None
+    return client
+
+
 def answer(client: "redis.Redis", *command: str) -> Any:
     """What a server says, or None where it does not know the command or this user may not give it."""
     from redis.exceptions import ResponseError
@@ -132,6 +181,39 @@ def answer(client: "redis.Redis", *command: str) -> Any:
         return client.execute_command(*command)
     except ResponseError:
         return None
+
+
+def answers(client: "redis.Redis", commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What a server says to each command, all sent in one go; a refusal is its exception.
+
+    redis-py's own pipeline does the same, and costs three times as much a command.
+    """
+    import hiredis
+    import redis
+
+    if not commands:
+        return []
+    connection = client.connection_pool.get_connection()
+    packed = b"".join(map(hiredis.pack_command, commands))
+
+    def answer() -> Any:
+        try:
+            return connection.read_response()
+        except redis.ResponseError as error:
+            return error
+
+    def ask() -> list[Any]:
+        connection.send_packed_command([packed])
+        return [answer() for _ in commands]
+
+    try:
+        found: list[Any] = connection.retry.call_with_retry(ask, lambda _: connection.disconnect())
+        return found
+    except BaseException:  # what was not read must not be taken for the next answer
+        connection.disconnect()
+        raise
+    finally:
+        client.connection_pool.release(connection)
 
 
 _CLUSTER = (

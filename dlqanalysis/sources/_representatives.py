@@ -1,14 +1,14 @@
 """Which few rows stand for all the others of their kind, so that only their tracebacks need fetching."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dlqanalysis.distinct import Codes, paired
 from dlqanalysis.fingerprint import template_codes
 
-Codes = npt.NDArray[np.int64]
+_LENGTHS = 10_000  #: lengths of stacks differ by less, mostly
 MOST = 20_000  #: representatives fetched at most, of the largest groups first
 
 
@@ -42,8 +42,12 @@ def representatives(table: pa.Table) -> tuple[Codes, int]:
 
 def _pairs(kinds: Codes, values: Codes) -> Codes:
     """A code for each pair that there is."""
-    codes, distinct = pd.factorize(values)
-    return pd.factorize(kinds * max(1, len(distinct)) + codes)[0].astype(np.int64)
+    low = int(values.min(initial=0))
+    if int(values.max(initial=0)) - low > _LENGTHS:
+        values, _ = pd.factorize(values)
+        low = 0
+    sizes = (int(part.max(initial=0)) + 1 for part in (kinds, values - low))
+    return paired(kinds, next(sizes), values - low, next(sizes))[0]
 
 
 def _variety(kinds: Codes, values: Codes) -> Codes:

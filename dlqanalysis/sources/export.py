@@ -7,25 +7,29 @@ that somebody made by hand; the millions come from databases and snapshots.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dlqanalysis.archive import is_snapshot, verified
+from dlqanalysis.archive import defuse, facts_of, is_snapshot, verified
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import COLUMNS, SCHEMA, arrow_type, in_order
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._names import NAMES
 from dlqanalysis.sources._payload_state import payload_state
+from dlqanalysis.text import decoded, storable, written
 
 CAN = {"read": "every row; lines that cannot be read stay rows with their bytes"}
 CANNOT = {"replay": "a file is no queue: connect the hand to the system that it came from"}
 _AT_ONCE = 10_000
+_NAMES_AT_MOST = 2_000  #: columns
 _UNREAD = "_unread"  #: the bytes of a line that could not be read
 _TIME = "datetime64[us, UTC]"
 
@@ -50,13 +54,14 @@ class ExportSource:
     @property
     def names(self) -> frozenset[str]:
         """Every source that the file's rows name."""
-        return frozenset(pc.unique(self._table()["source"].cast(pa.string())).to_pylist())
+        return frozenset(pc.unique(self._table()["source"]).to_pylist())
 
     @property
     def tracebacks(self) -> str:
         """ "all", or "representatives" where the snapshot was made of a frame that held only these."""
         if self.path.suffix == ".parquet" and is_snapshot(self.path):
-            return str(verified(self.path)[1]["attrs"].get("tracebacks", "all"))
+            self._table()  # checked against its hash
+            return str(facts_of(self.path)["attrs"].get("tracebacks", "all"))
         return "all"
 
     def read(self, selection: Selection, columns: Sequence[str]) -> Read:
@@ -64,7 +69,7 @@ class ExportSource:
         whole = self._table()
         notes = list(self._notes)
         mask = _mask(whole, selection)
-        table = whole.filter(mask)
+        table = whole if pc.all(mask).as_py() else whole.filter(mask)
         if not table.num_rows and whole.num_rows and (selection.since or selection.until):
             without = replace(selection, since=None, until=None)
             others = whole.filter(_mask(whole, without))["failed_at"]
@@ -105,7 +110,8 @@ class ExportSource:
                 raise SchemaError(
                     f"{self.path} cannot be read ({reason}). Take another copy."
                 ) from None
-            self._whole = in_order(_shaped(raw, self.path.name, self._notes))
+            whole = _as_kept(raw) or _shaped(raw, self.path.name, self._notes)
+            self._whole = in_order(whole)
         return self._whole
 
 
@@ -127,6 +133,7 @@ def _parquet(path: Path) -> pa.Table:
 
     if is_snapshot(path):
         return verified(path)[0]
+    defuse(path)
     return pq.read_table(path, partitioning=None)
 
 
@@ -177,29 +184,27 @@ def _texts(records: Iterable[dict[str, Any]]) -> pa.Table:
 
 def _page(records: list[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for record in records for name in record)
+    if len(names) > _NAMES_AT_MOST:
+        raise SchemaError(
+            f"An export names more than {_NAMES_AT_MOST:,} columns, so each of its rows would have all of them, nearly"
+            " all empty. Put what differs from row to row into one column, such as kwargs."
+        )
     columns = {}
     for name in names:
         values = (record.get(name) for record in records)
         if name == _UNREAD:
             columns[name] = pa.array(list(values), pa.binary())
         else:
-            columns[_clean(name)] = pa.array([_text(value) for value in values], pa.large_string())
+            columns[storable(name)] = pa.array(
+                [_text(value) for value in values], pa.large_string()
+            )
     if not columns:
         return pa.table({_UNREAD: pa.array([None] * len(records), pa.binary())})
     return pa.table(columns)
 
 
 def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False)
-    return _clean(value)
-
-
-def _clean(text: str) -> str:
-    """Lone surrogates, which no Arrow text can hold, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return None if value is None else written(value)
 
 
 def _shaped(raw: pa.Table, file: str, notes: list[str]) -> pa.Table:
@@ -232,6 +237,23 @@ def _shaped(raw: pa.Table, file: str, notes: list[str]) -> pa.Table:
         state = pc.coalesce(columns["payload_state"], state)
     columns["payload_state"] = pc.if_else(bad, "unreadable", state)
     return pa.table({name: columns[name] for name in COLUMNS if name in columns})
+
+
+def _as_kept(raw: pa.Table) -> pa.Table | None:
+    """The columns of a frame that was kept whole, as they are; None where anything in them is to be mended."""
+    if not set(COLUMNS) <= set(raw.column_names):
+        return None
+    table = raw.select(list(COLUMNS))
+    for field in table.schema:
+        want = arrow_type(field.name)
+        have = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        plain = want.value_type if pa.types.is_dictionary(want) else want
+        if str(have).removeprefix("large_") != str(plain):
+            return None
+    if any(table[name].null_count for name in ("source", "failure_id", "payload_state")):
+        return None
+    ids = pl.Series(pl.from_arrow(table["failure_id"].cast(pa.large_string())), dtype=pl.String)
+    return table if ids.hash().n_unique() == table.num_rows else None  # else it is looked at closer
 
 
 def _named(names: list[str], file: str) -> dict[str, str]:
@@ -274,9 +296,7 @@ def _as(column: str, values: pa.ChunkedArray, file: str, notes: list[str]) -> pa
             [pa.array([_text(v) for v in values.to_pylist()], pa.large_string())]
         )
     elif pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        texts = [
-            v if v is None else v.decode("utf-8", "backslashreplace") for v in values.to_pylist()
-        ]
+        texts = [v if v is None else decoded(v) for v in values.to_pylist()]
         made = pa.chunked_array([pa.array(texts, pa.large_string())])
     else:
         made = values.cast(pa.large_string())
@@ -332,7 +352,10 @@ def _mask(table: pa.Table, selection: Selection) -> pa.ChunkedArray:
     """Which rows are asked for. A line that could not be read has no time and no status: it always shows,
     except where a queue, task or exception is asked for by name."""
     mask = pc.is_valid(table["failure_id"])
-    unread = pc.and_(pc.equal(table["payload_state"], "unreadable"), pc.is_null(table["failed_at"]))
+    unread = pc.and_(
+        _each(table["payload_state"], lambda states: pc.equal(states, "unreadable")),
+        pc.is_null(table["failed_at"]),
+    )
     dated = mask
     if selection.since:
         dated = pc.and_(
@@ -358,16 +381,32 @@ def _mask(table: pa.Table, selection: Selection) -> pa.ChunkedArray:
             raise SettingsError(
                 f"This export has no {column}, so it cannot be filtered by it. Leave it out."
             )
-        values = table[column]
-        hit = pc.is_in(values, pa.array(words, values.type))
-        if column in ("task_name", "exception_type"):
-            hit = pc.or_(
-                hit,
-                pc.is_in(
-                    pc.replace_substring_regex(values, r"^.*\.", ""), pa.array(words, values.type)
-                ),
-            )
-        if column == "status":
-            hit = pc.or_(hit, pc.is_null(values))
+        hit = _each(table[column], partial(_hit, column, words))
         mask = pc.and_(mask, hit)
     return mask
+
+
+def _hit(column: str, words: Sequence[str], values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether each value is among the words; a task and an exception also by their last part."""
+    wanted = pa.array(words, values.type)
+    hit = pc.is_in(values, wanted)
+    if column in ("task_name", "exception_type"):
+        last = pc.replace_substring_regex(values, r"^.*\.", "")
+        hit = pc.or_(hit, pc.is_in(last, wanted))
+    return pc.or_(hit, pc.is_null(values)) if column == "status" else hit
+
+
+def _each(
+    column: pa.ChunkedArray, test: Callable[[pa.ChunkedArray], pa.ChunkedArray]
+) -> pa.ChunkedArray:
+    """A test of a column's texts, once for each distinct one where they are a dictionary's; a null's is a null's."""
+    if not pa.types.is_dictionary(column.type):
+        return test(column)
+    column = column.unify_dictionaries()
+    if not column.num_chunks:
+        return pa.chunked_array([], pa.bool_())
+    words = column.chunk(0).dictionary
+    nothing = pa.nulls(1, words.type)
+    found = test(pa.chunked_array([pa.concat_arrays([words, nothing])])).combine_chunks()
+    places = [pc.fill_null(chunk.indices.cast(pa.int64()), len(words)) for chunk in column.chunks]
+    return pa.chunked_array([found.take(place) for place in places], pa.bool_())

@@ -4,7 +4,7 @@ Reads: DLQ_<NAME>_URL, DLQ_<NAME>_TOKEN. The hand: DLQ_<NAME>_HAND_TOKEN, else
 DLQ_<NAME>_TOKEN; and DLQ_<NAME>_RESULTS_URL, where it learns that a replayed task succeeded.
 """
 
-from dlqanalysis.profile import setting
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.admin_api.client import open_client
 from dlqanalysis.sources.admin_api.hand import AdminHand
@@ -33,23 +33,19 @@ CANNOT = {
 def open_source(url: str, name: str = "admin") -> AdminSource:
     """A source for an admin+https URL, with the token of DLQ_<NAME>_TOKEN."""
     return AdminSource(
-        open_client(url, setting(name, "TOKEN"), token_name=f"DLQ_{_upper(name)}_TOKEN")
+        open_client(url, setting(name, "TOKEN"), token_name=variable_of(name, "TOKEN"))
     )
 
 
 def open_hand(url: str, name: str = "admin") -> AdminHand:
     """A hand for the same URL, with the token of DLQ_<NAME>_HAND_TOKEN, else the source's."""
     part = "HAND_TOKEN" if setting(name, "HAND_TOKEN") else "TOKEN"
-    client = open_client(url, setting(name, part), token_name=f"DLQ_{_upper(name)}_{part}")
+    client = open_client(url, setting(name, part), token_name=variable_of(name, part))
     return AdminHand(client, results=connect_results(name))
 
 
 def open_monitor(url: str, name: str = "admin") -> AdminMonitor:
     """What tells how the queue is, at the same URL, with the source's token."""
     return AdminMonitor(
-        open_client(url, setting(name, "TOKEN"), token_name=f"DLQ_{_upper(name)}_TOKEN")
+        open_client(url, setting(name, "TOKEN"), token_name=variable_of(name, "TOKEN"))
     )
-
-
-def _upper(name: str) -> str:
-    return name.upper().replace("-", "_")

@@ -40,7 +40,7 @@ class Archiving:
             try:
                 row, _ = task_of(self._client, item.failure_id)
             except ConnectError as error:
-                return receipt(State.SKIPPED, f"not tried, it could not be looked at: {error}")
+                return receipt(State.NOT_REACHED, f"not tried, it could not be looked at: {error}")
             why = objection(item, row)
             if row is not None and status_of(row) == "replayed":  # done with: that may be put away
                 changed = hash_of(row) != item.content_hash
@@ -53,13 +53,13 @@ class Archiving:
             except NoAnswer as lost:
                 if lost.sent:
                     return receipt(State.UNCERTAIN, f"asked, not answered: {lost}")
-                return receipt(State.REFUSED, f"nothing was sent: {lost}")
+                return receipt(State.NOT_REACHED, f"nothing was sent: {lost}")
             wait = answer.retry_after()
             if answer.status != 429:
                 return receipt(*self._judged(item, status_of(row or {}), answer))
             if not left or wait > self._client.longest_wait:
                 return receipt(
-                    State.REFUSED,
+                    State.NOT_REACHED,
                     f"too many requests (429); come back in {wait:.0f} s with a slower rate",
                 )
             self._sleep(wait)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlqanalysis.model import Item
-from dlqanalysis.sources.admin_api.rows import Row, failure_id, field, hash_of, replay_count, text
+from dlqanalysis.sources.admin_api.rows import Row, failure_id, field, hash_of, replay_count
+from dlqanalysis.text import written
 
 READY = ("failed", "failure", "error", "dead", "dead_letter")
 DONE = ("replayed", "succeeded", "success", "completed")
@@ -33,7 +34,7 @@ def new_id(answer: Any) -> str:
     """The id under which the task runs now, where an answer or a row tells it."""
     if not isinstance(answer, Mapping):
         return ""
-    return next((text(answer[name]) for name in _NEW_ID if answer.get(name)), "")
+    return next((written(answer[name]) for name in _NEW_ID if answer.get(name)), "")
 
 
 def objection(item: Item, row: Row | None) -> str:
@@ -41,7 +42,7 @@ def objection(item: Item, row: Row | None) -> str:
     if row is None:
         return "it is gone from the dead-letter queue"
     if failure_id(row) != item.failure_id:
-        return f"the server shows another row ({text(failure_id(row))[:40]}) under this id"
+        return f"the server shows another row ({written(failure_id(row))[:40]}) under this id"
     status = status_of(row)
     if status in DONE:
         return f"somebody has replayed it meanwhile (status {status})"

@@ -27,7 +27,8 @@ from dlqanalysis.sources.admin_api.evidence import (
     status_of,
 )
 from dlqanalysis.sources.admin_api.listing import Listing
-from dlqanalysis.sources.admin_api.rows import Row, failure_id, field, number, task_id, text
+from dlqanalysis.sources.admin_api.rows import Row, failure_id, field, number, task_id
+from dlqanalysis.text import written
 
 _ALREADY = re.compile(r"already\b.*\brepl|\breplayed already", re.IGNORECASE)
 _SILENCES = 3  # uncertain answers in a row, after which the rest of a batch is not tried
@@ -85,7 +86,7 @@ class AdminHand:
             {
                 "failure_id": list(failure_ids),
                 "status": [status_of(row) if (row := found[i]) else "gone" for i in failure_ids],
-                "raw": [text(found[i]) if found[i] else None for i in failure_ids],
+                "raw": [written(found[i]) if found[i] else None for i in failure_ids],
             },
             dtype="str",
         )
@@ -109,17 +110,17 @@ class AdminHand:
     def _send(
         self, items: Sequence[Item], run_id: str, act: Callable[[Item, str], Receipt]
     ) -> Iterator[Receipt]:
-        silences = 0
+        silences, stop = 0, ""
         for item in items:
-            if silences >= _SILENCES:
-                yield _receipt(
-                    item,
-                    State.SKIPPED,
-                    f"not tried: {silences} in a row had no answer. Is the API well?",
-                )
+            if stop:
+                yield _receipt(item, State.NOT_REACHED, stop)
                 continue
             receipt = act(item, run_id)
             silences = silences + 1 if receipt.state == State.UNCERTAIN else 0
+            if receipt.state == State.NOT_REACHED:  # it is the API that is not well, not the item
+                stop = receipt.detail
+            elif silences >= _SILENCES:
+                stop = f"not tried: {silences} in a row had no answer. Is the API well?"
             yield receipt
 
     def _replay(self, item: Item, run_id: str) -> Receipt:
@@ -128,9 +129,8 @@ class AdminHand:
             try:
                 row, _ = task_of(self._client, item.failure_id)
             except ConnectError as error:
-                return _receipt(
-                    item, State.SKIPPED, f"not tried, it could not be looked at: {error}"
-                )
+                why = f"not tried, it could not be looked at: {error}"
+                return _receipt(item, State.NOT_REACHED, why)
             if why := objection(item, row):
                 return _receipt(item, State.SKIPPED, f"not tried: {why}")
             self._before[item.failure_id], self._asked[item.failure_id] = row, self._clock()
@@ -141,7 +141,7 @@ class AdminHand:
             except NoAnswer as lost:
                 if lost.sent:
                     return _receipt(item, State.UNCERTAIN, f"asked, not answered: {lost}")
-                return _receipt(item, State.REFUSED, f"nothing was sent: {lost}")
+                return _receipt(item, State.NOT_REACHED, f"nothing was sent: {lost}")
             if answer.status == 422 and not learning and self._learns(answer):
                 learning = True
                 continue
@@ -149,12 +149,11 @@ class AdminHand:
                 return self._judged(item, row, answer)
             wait, waited = answer.retry_after(), waited + 1
             if waited >= self._tries or wait > self._client.longest_wait:
-                return _receipt(
-                    item,
-                    State.REFUSED,
+                why = (
                     f"too many requests (429), asked {waited} times; come back in {wait:.0f} s with a"
-                    " slower rate",
+                    " slower rate"
                 )
+                return _receipt(item, State.NOT_REACHED, why)
             self._sleep(wait)
 
     def _body(self, row: Row) -> dict[str, Any]:
@@ -269,14 +268,14 @@ class AdminHand:
         waiting = datetime.now(UTC) - since < self._patience
         for failure, sent_id in items.items():
             if sent_id in new:
-                what = text(field(new[sent_id], "exception_type") or "no exception told")[:80]
-                place = text(failure_id(new[sent_id]))
+                what = written(field(new[sent_id], "exception_type") or "no exception told")[:80]
+                place = written(failure_id(new[sent_id]))
                 yield Verdict(
                     failure_id=failure,
                     outcome=Outcome.FAILED_AGAIN,
                     detail=f"it is back as failure {place} ({what})",
-                    exception_type=text(field(new[sent_id], "exception_type")),
-                    exception_message=text(field(new[sent_id], "exception_message")),
+                    exception_type=written(field(new[sent_id], "exception_type")),
+                    exception_message=written(field(new[sent_id], "exception_message")),
                 )
             elif (state := known.get(sent_id)) in _STATES:
                 yield Verdict(failure_id=failure, outcome=_STATES[state], detail=f"state {state}")
@@ -299,6 +298,12 @@ class AdminHand:
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
+
+    def __enter__(self) -> "AdminHand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 _STATES = {"SUCCESS": Outcome.SUCCEEDED, "FAILURE": Outcome.FAILED_AGAIN}

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.frame import COLUMNS, HEAVY, arrow_type, content_hash
+from dlqanalysis.frame import content_hash, light, to_arrow
 from dlqanalysis.sources._payload_state import payload_state
+from dlqanalysis.text import written
 
 Row = Mapping[str, Any]
 
@@ -102,7 +103,7 @@ def task_id(row: Row) -> str | None:
     if not ("id" in row or "failed_task_id" in row) and str(value).isdecimal():
         value = None  # the runbook's dialect: a row's number under the name of the task's id
     value = value if value is not None else row.get("celery_task_id", row.get("original_task_id"))
-    return None if value is None else text(value)
+    return None if value is None else written(value)
 
 
 def when(value: Any) -> datetime | None:
@@ -131,18 +132,9 @@ _as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _HASHED = ("task_id", "task_name", "queue", "args", "kwargs")
 
 
-def text(value: Any) -> str:
-    """Text that Arrow and databases can hold: lone surrogates are written as escapes."""
-    if not isinstance(value, str):
-        value = _as_json(value)
-    if value.isascii():
-        return value
-    return value.encode("utf-8", "backslashreplace").decode()
-
-
 def record(row: Row) -> dict[str, Any]:
     """One row's values for the columns of the frame, but for `source`, `payload_state` and `raw`."""
-    found: dict[str, Any] = {"failure_id": text(key(row)), "task_id": task_id(row)}
+    found: dict[str, Any] = {"failure_id": written(key(row)), "task_id": task_id(row)}
     for column in _NAMES:
         value = field(row, column)
         if column in _TIMES:
@@ -150,7 +142,7 @@ def record(row: Row) -> dict[str, Any]:
         elif column in ("retries", "max_retries"):
             value = _count(value)
         elif value is not None:
-            value = text(value)
+            value = written(value)
         found[column] = value
     return found
 
@@ -162,17 +154,13 @@ def _count(value: Any) -> int | None:
         return None
 
 
-def to_arrow(rows: Sequence[Row], source: str, columns: Collection[str]) -> pa.Table:
+def framed(rows: Sequence[Row], source: str, columns: Collection[str]) -> pa.Table:
     """Rows as columns of the frame: all but the heavy ones, and those only where `columns` asks for them."""
-    wanted = [name for name in COLUMNS if name not in HEAVY or name in columns]
-    records = [{"source": source, **record(row)} for row in rows]
+    wanted = light(columns)
+    records = [record(row) for row in rows]
     if "raw" in wanted:  # the row as it came, not the server's bytes: `details` has those
         for entry, row in zip(records, rows, strict=True):
-            entry["raw"] = text(row).encode()
-    arrays = {}
-    for name in wanted:
-        plain = arrow_type(name)
-        plain = plain.value_type if pa.types.is_dictionary(plain) else plain
-        arrays[name] = pa.chunked_array([pa.array([e.get(name) for e in records], plain)])
-    arrays["payload_state"] = payload_state(arrays["args"], arrays["kwargs"], len(rows))
-    return pa.table(arrays)
+            entry["raw"] = written(row).encode()
+    table = to_arrow(records, wanted, source=source)
+    states = payload_state(table["args"], table["kwargs"], len(rows))
+    return table.set_column(wanted.index("payload_state"), "payload_state", states)

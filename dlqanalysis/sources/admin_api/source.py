@@ -14,7 +14,8 @@ from dlqanalysis.redact import redact
 from dlqanalysis.sources._http import Client
 from dlqanalysis.sources.admin_api.deployment import Deployment, task_of
 from dlqanalysis.sources.admin_api.listing import Listing
-from dlqanalysis.sources.admin_api.rows import Row, text, to_arrow, when
+from dlqanalysis.sources.admin_api.rows import Row, framed, when
+from dlqanalysis.text import written
 
 
 class AdminSource:
@@ -41,8 +42,12 @@ class AdminSource:
         """
         listing = Listing(self._client, self._api.dialect, selection)
         with_traces = {"traceback", *columns}  # the list has them anyhow
-        pages = [to_arrow(rows, self.name, with_traces) for rows in listing]
-        table = pa.concat_tables(pages) if pages else to_arrow([], self.name, with_traces)
+        pages = [framed(rows, self.name, with_traces) for rows in listing]
+        table = (
+            pa.concat_tables(pages).unify_dictionaries()
+            if pages
+            else framed([], self.name, with_traces)
+        )
         truncated = listing.truncated
         if selection.limit and table.num_rows > selection.limit:
             newest = pc.sort_indices(
@@ -97,16 +102,16 @@ class AdminSource:
         if list(columns) == ["traceback"] and (traces := self._remembered(failure_ids)):
             return traces
         wanted = [name for name in COLUMNS if name == "failure_id" or name in columns]
-        parts = [to_arrow([], self.name, HEAVY).select(wanted)]
+        parts = [framed([], self.name, HEAVY).select(wanted)]
         for failure_id in failure_ids:
             row, answer = task_of(self._client, failure_id)
             if row is not None:
-                one = to_arrow([row], self.name, HEAVY)
+                one = framed([row], self.name, HEAVY)
                 if "raw" in wanted:
                     place = one.column_names.index("raw")
                     one = one.set_column(place, "raw", pa.array([answer.content], pa.binary()))
                 parts.append(one.select(wanted))
-        return pa.concat_tables(parts)
+        return pa.concat_tables(parts).unify_dictionaries()
 
     def _remembered(self, failure_ids: Sequence[str]) -> pa.Table | None:
         if self._traces is None:
@@ -138,7 +143,7 @@ class AdminSource:
             severity=("critical" if raw.get("severity") == "critical" else "warning")
             if fires
             else "ok",
-            text=f"{self.name}: {redact(text(said)) if said else 'an alert' if fires else 'no alert'}",
+            text=f"{self.name}: {redact(written(said)) if said else 'an alert' if fires else 'no alert'}",
             facts={k: v for k, v in raw.items() if isinstance(v, str | int | float | bool)},
         )
 

@@ -1,6 +1,7 @@
 """What goes to the scripts for each action, and what their answers mean."""
 
 import time
+from functools import lru_cache
 from typing import Any
 
 from dlqanalysis.model import Item, Receipt, State
@@ -52,15 +53,15 @@ def of_job(
     action: str, address: Address, item: Item, one: Failure, have: look.Fields, run_id: str
 ) -> scripts.Call:
     """The call that acts on a job, given what it says now."""
-    keys = Keys(address.prefix.encode(), one.queue)
-    names = [keys(one.job), keys(b"failed"), *map(keys.ledger, scripts.months())]
-    names += [keys(b"meta"), keys(b"events")]
+    prefix = address.prefix.encode()
+    keys = Keys(prefix, one.queue)
+    asked, going = _of_queue(prefix, one.queue, scripts.months())
+    names = [keys(one.job), *asked]
     token = f"{action}|{run_id}|{now()}"
     seal = look.seal(have) if have else ""
     arguments: list[Any] = [one.job, one.score, token, one.field, seal, scripts.LEDGER_DAYS * 86400]
     if action == "replay":
-        places = (b"wait", b"paused", b"active", b"marker", b"prioritized", b"pc")
-        names += [*map(keys, places), keys.kept(one)]
+        names += [*going, keys.kept(one)]
         push = "RPUSH" if jobs.lifo(have["opts"]) else "LPUSH"
         data = item.payload
         arguments += [int(address.reset_attempts), push, *look.parent(have)]
@@ -74,6 +75,17 @@ def of_job(
         return "restore", names, [*arguments, item.undoes]
     aside = keys.set_aside(one.job) if action == "quarantine" else b""
     return "remove", [*names, keys.quarantine], [*arguments, aside, have["deid"] or b""]
+
+
+@lru_cache(1024)
+def _of_queue(
+    prefix: bytes, queue: bytes, months: tuple[str, str]
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The keys of a queue that every script wants, and those that a replay wants besides: the same for all its jobs."""
+    keys = Keys(prefix, queue)
+    going = (b"wait", b"paused", b"active", b"marker", b"prioritized", b"pc")
+    every = (keys(b"failed"), *map(keys.ledger, months), keys(b"meta"), keys(b"events"))
+    return every, tuple(map(keys, going))
 
 
 def judged(
@@ -107,6 +119,12 @@ def noted(item: Item, token: str, run_id: str) -> Receipt:
     action, run, when = fate.told(token)
     if run == run_id:
         return receipt(item, State.SENT, f"done at {when}", _sent_id(item))
+    if action in (
+        "undo",
+        "restore",
+    ):  # of this run, or of one before it: the ledger knows only the last deed
+        why = f"run {run} took it back ({action} at {when}): plan it anew if it is to go"
+        return receipt(item, State.SKIPPED, why)
     return receipt(item, State.SKIPPED, f"run {run} did it before ({action} at {when})")
 
 

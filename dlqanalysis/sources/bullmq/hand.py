@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from dlqanalysis.errors import DLQError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
+from dlqanalysis.sources._redis import answers
 from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import calls, fate, jobs, look, pausing, preflight, raw, scripts
 from dlqanalysis.sources.bullmq.address import Address
@@ -40,6 +41,9 @@ class BullHand:
     """Acts on failed jobs of one prefix in one Redis database."""
 
     capabilities = frozenset({*ACTIONS, "outcome", "settle", "repair"})
+    #: items sent together where no outcome is waited for: the ledger tells of each what was done, also after a crash;
+    #: Redis is busy with those of one script (`scripts.TOGETHER`) for some 10 ms
+    at_once = 1_000
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -92,8 +96,8 @@ class BullHand:
         """Act on each item at most once; one receipt an item."""
         if action not in ACTIONS:
             raise RunError(f"{self.name} can {', '.join(ACTIONS)}, not {action}.")
-        for start in range(0, len(items), _AT_ONCE):
-            part = items[start : start + _AT_ONCE]
+        for start in range(0, len(items), self.at_once):
+            part = items[start : start + self.at_once]
             if action in QUEUES:
                 receipts, trouble = self._send_queues(action, part, run_id), None
             else:
@@ -103,15 +107,20 @@ class BullHand:
                 raise trouble
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
-        """From the ledger: sent when it has the item, else it never happened."""
+        """From the ledger: sent when it has the item, else it never happened; an undo did not where the ledger
+        has what it was to take back."""
         places = {item.failure_id: _noted_at(item) for item in items}
         with self.link.clear() as client:
             known = fate.ledger(client, self._prefix, list(places.values()))
         for item in items:
-            if told := known.get(places[item.failure_id]):
-                yield calls.noted(item, told, run_id)
-            else:
+            told = known.get(places[item.failure_id])
+            if not told:
                 yield calls.receipt(item, State.NOT_REACHED, "the ledger does not have it")
+            elif item.undoes and fate.told(told)[1] == item.undoes:
+                why = f"the ledger has what run {item.undoes} did, and nobody took it back"
+                yield calls.receipt(item, State.NOT_REACHED, why)
+            else:
+                yield calls.noted(item, told, run_id)
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
         """failed_again when it is in `failed` with another score, succeeded when it completed, pending while it
@@ -240,43 +249,59 @@ class BullHand:
     ) -> tuple[list[Any], set[bytes], DLQError | None]:
         """The scripts' answers; with ?pause=yes the queues rest meanwhile: which did, and the trouble to tell
         when one could not go on."""
-        import redis
-
         resting: dict[bytes, str] = {}
-        trouble: DLQError | None = None
         try:
             if self.address.pause and action == "replay":
                 with self.link.clear() as client:
                     for queue in sorted(queues):
-                        if who := pausing.rest(client, Keys(self._prefix, queue), run_id):
-                            resting[queue] = who
+                        # noted before it is asked: a pause whose answer never came is ended, too
+                        who = resting[queue] = pausing.who(run_id)
+                        if not pausing.rest(client, Keys(self._prefix, queue), who):
+                            del resting[queue]
             answers = self._run(asked)
-        finally:
-            for queue, who in resting.items():
-                try:
-                    pausing.go_on(self.link.client, Keys(self._prefix, queue), who)
-                except (redis.RedisError, DLQError) as error:
-                    trouble = RunError(
-                        f"Queue {shown(queue)} is STILL PAUSED: it could not be unpaused"
-                        f" ({type(error).__name__}). Unpause it: a plan with action='unpause' for it."
-                    )
-        return answers, set(resting), trouble
+        except BaseException:
+            if trouble := self._wake(resting):
+                raise trouble from None
+            raise
+        return answers, set(resting), self._wake(resting)
+
+    def _wake(self, resting: Mapping[bytes, str]) -> DLQError | None:
+        """Queues that rested go on; the trouble to tell when one could not."""
+        import redis
+
+        trouble: DLQError | None = None
+        for queue, who in resting.items():
+            try:
+                pausing.go_on(self.link.client, Keys(self._prefix, queue), who)
+            except (redis.RedisError, DLQError) as error:
+                trouble = RunError(
+                    f"Queue {shown(queue)} is STILL PAUSED: it could not be unpaused"
+                    f" ({type(error).__name__}). Unpause it: a plan with action='unpause' for it."
+                )
+        return trouble
 
     def _beside(self, client: "redis.Redis", failures: Sequence[Failure]) -> list[bytes | None]:
         """The keys beside each job, as RESP: name, DUMP, name, DUMP, ...; None where there are none."""
         found: list[bytes | None] = []
         for start in range(0, len(failures), _AT_ONCE):
-            part = failures[start : start + _AT_ONCE]
-            asking = client.pipeline(transaction=False)
-            for one in part:
-                for name in _BESIDE:
-                    asking.execute_command("DUMP", self._keys(one)(one.job) + b":" + name)
-            dumps = asking.execute()
-            for n in range(len(part)):
-                mine = dumps[n * len(_BESIDE) : (n + 1) * len(_BESIDE)]
-                pairs = [(name, dump) for name, dump in zip(_BESIDE, mine, strict=True) if dump]
+            jobs = [self._keys(one)(one.job) for one in failures[start : start + _AT_ONCE]]
+            there = _told(client, [("EXISTS", *(job + b":" + n for n in _BESIDE)) for job in jobs])
+            having = [job for job, count in zip(jobs, there, strict=True) if count]
+            asked = [("DUMP", job + b":" + name) for job in having for name in _BESIDE]
+            dumps = iter(_told(client, asked))
+            for count in there:
+                mine = [(name, next(dumps)) for name in _BESIDE] if count else []
+                pairs = [pair for pair in mine if pair[1]]
                 found.append(raw.bulks(x for pair in pairs for x in pair) if pairs else None)
         return found
+
+
+def _told(client: "redis.Redis", commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    found = answers(client, commands)
+    for one in found:
+        if isinstance(one, Exception):
+            raise one
+    return found
 
 
 def _noted_at(item: Item) -> fate.Place:

@@ -9,11 +9,6 @@
 --   -3 a key of another type   -4 another content   -5 a worker has or had it   -6 children first
 --   -7 its parent   -8 it stands in a second place   -9 another run did it (the token)
 --   -10 what has to be put back is not kept   -11 no such queue
-local function is(key, kind)
-  local have = redis.call('TYPE', key).ok
-  return have == 'none' or have == kind
-end
-
 for n = 3, 5 do
   if not is(KEYS[n], 'hash') then return {-3, KEYS[n]} end
 end
@@ -33,7 +28,8 @@ local function note()
   -- the first write: when memory is full Redis refuses it, and with it all the others
   if ARGV[4] == '' then return end
   redis.call('HSET', KEYS[3], ARGV[4], ARGV[3])
-  redis.call('EXPIRE', KEYS[3], ARGV[6])
+  if not shared[KEYS[3]] then redis.call('EXPIRE', KEYS[3], ARGV[6]) end
+  shared[KEYS[3]] = true
 end
 local function forget()
   redis.call('HDEL', KEYS[3], ARGV[4])
@@ -41,15 +37,22 @@ local function forget()
 end
 local function tell(...)
   -- a job that was moved has been moved, whether or not BullMQ's events can be told of it
-  local most = tonumber(redis.call('HGET', KEYS[5], 'opts.maxLenEvents') or '')
-  if not (most and most >= 0 and most <= 1e9) then most = 10000 end
+  local most = shared[KEYS[5]]
+  if not most then
+    most = tonumber(redis.call('HGET', KEYS[5], 'opts.maxLenEvents') or '')
+    if not (most and most >= 0 and most <= 1e9) then most = 10000 end
+    shared[KEYS[5]] = most
+  end
   redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', string.format('%d', most), '*', ...)
 end
-local function seal(job)
-  -- what of a job must not change between a look and a script
-  local text, parts = '', redis.call('HMGET', job, 'name', 'data', 'opts', 'priority', 'parentKey')
+local function sealed(values)
+  -- what of a job must not change between a look and a script, as one short text
+  local text = ''
   for n = 1, 5 do
-    text = text .. (parts[n] and (#parts[n] .. ':' .. parts[n]) or '-')
+    text = text .. (values[n] and (#values[n] .. ':' .. values[n]) or '-')
   end
   return redis.sha1hex(text)
+end
+local function seal(job)
+  return sealed(redis.call('HMGET', job, 'name', 'data', 'opts', 'priority', 'parentKey'))
 end

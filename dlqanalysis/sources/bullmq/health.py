@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.model import Finding
+from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources.bullmq import standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
@@ -13,7 +14,6 @@ from dlqanalysis.sources.bullmq.keys import Keys, shown
 if TYPE_CHECKING:
     import redis
 
-_FULL, _FILLING = 0.9, 0.75  # of maxmemory
 _SAMPLE = 100  # failed jobs whose options are looked at
 
 
@@ -24,29 +24,7 @@ def server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
     version = told.get("valkey_version") or told.get("redis_version") or "of unknown version"
     text = f"Redis at {address} answers ({version})."
     yield Finding(name="redis", severity="ok", text=text)
-    if not told:
-        text = f"Redis at {address} tells this user nothing of its memory: grant INFO to see it."
-        yield Finding(name="memory", severity="warning", text=text)
-        return
-    most, used = int(told.get("maxmemory", 0)), int(told.get("used_memory", 0))
-    policy = str(told.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
-        text = (
-            f"Redis at {address} has maxmemory-policy {policy}: when memory is full it deletes keys, jobs among"
-            " them, without a word. BullMQ needs noeviction."
-        )
-        severity = "critical" if most else "warning"
-        yield Finding(name="eviction", severity=severity, text=text, facts={"policy": policy})
-    share = used / most if most else 0.0
-    text = f"Redis at {address} uses {used / 2**20:,.0f} MB" + (
-        f" of {most / 2**20:,.0f} MB ({share:.0%})." if most else "; it has no limit."
-    )
-    severity = "critical" if share >= _FULL else "warning" if share >= _FILLING else "ok"
-    yield Finding(name="memory", severity=severity, text=text, facts={"used": used, "most": most})
-    for name in ("rdb_last_bgsave_status", "aof_last_write_status"):
-        if str(told.get(name, "ok")) != "ok":
-            text = f"Redis at {address} could not save ({name}): a restart would lose what is not on disk."
-            yield Finding(name="saving", severity="critical", text=text)
+    yield from keeps(client, address)
 
 
 def queue(client: "redis.Redis", keys: Keys, workers: int | None) -> Iterator[Finding]:

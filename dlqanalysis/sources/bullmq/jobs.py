@@ -11,13 +11,16 @@
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.sources.bullmq.keys import UNSHOWN, shown
+from dlqanalysis.text import decoded
 
 FIELDS = (
     "name", "data", "opts", "failedReason", "timestamp", "finishedOn", "atm", "attemptsMade",
@@ -33,6 +36,11 @@ _TYPE = (
     r"^(?:Uncaught )?([A-Z_$][A-Za-z0-9_$.]*|[a-z][A-Za-z0-9_$.]*(?:Error|Exception))"
     r"(?: \[[^\]]+\])?(?::|$)"
 )
+#: what calls itself an error, and what may; nothing after the colon makes it another type
+_ERROR = re.compile(rb"\w*(?:Error|Exception)(?: \[\w+\])?:")
+_WORD = re.compile(rb"[\w$.]+(?: \[\w+\])?:")
+_NEAR = 400  #: bytes of an entry in which its type is looked for
+_TEXT = msgspec.json.Decoder(str)
 
 
 def columns(
@@ -72,7 +80,7 @@ def columns(
         "args": pc.if_else(object_, nothing, array),
         "kwargs": pc.if_else(object_, data, nothing),
         "payload_state": _state(column, text, reads, options),
-        "exception_type": _types(stacks.marks, text["failedReason"]),
+        "exception_type": _types(stacks, text["failedReason"]),
         "exception_message": text["failedReason"],
         "retries": pc.coalesce(_count(text["atm"]), _count(text["attemptsMade"])),
         "max_retries": _count(options.at("$.attempts")),
@@ -85,7 +93,7 @@ def columns(
         "traceback_bytes": pa.array(stacks.lengths, pa.int32()),
     }
     if stacks.entries is not None:
-        table["traceback"] = _text(_binary(stacks.entries))
+        table["traceback"] = stacks.traces()
     return (
         pa.table(table)
         .append_column("keeps", options.keeps())
@@ -187,38 +195,36 @@ def _state(
 
 
 class Stacks(NamedTuple):
-    """What the frame needs of `stacktrace`, so that a page's stacks need not be kept: three lists."""
+    """What the frame needs of `stacktrace`, so that a page's stacks need not be kept: lists."""
 
     marks: list[bytes | None]  #: the part of the last entry that names the type
+    near: list[bytes | None]  #: what stands around it, where it may be no name of a type
     lengths: list[int]  #: of the last entry
-    entries: list[bytes | None] | None  #: the last entry, where it is wanted
+    entries: list[bytes | str | None] | None  #: the last entry, where it is wanted
 
     @classmethod
     def of(cls, stacks: Values, whole: bool = False) -> "Stacks":
         """From JSON arrays of texts, the oldest first."""
-        found = cls([], [], [] if whole else None)
+        found = cls([], [], [], [] if whole else None)
         for stack in stacks:
             begin, end = _last(stack) if stack else (0, 0)
-            if stack is None or begin >= end:
-                mark = entry = None
-            else:  # V8 names the type in the first line, Python in the last
-                python = stack.startswith(b"Traceback (", begin)
-                mark = (
-                    stack[max(begin, end - 400) : end]
-                    if python
-                    else stack[begin : min(end, begin + 400)]
-                )
-                mark = b"\n" + mark if python else mark
-                entry = stack[begin:end] if whole else None
+            there = stack is not None and begin < end
+            mark, near = _mark(stack, begin, end) if there else (None, None)
             found.marks.append(mark)
+            found.near.append(near)
             found.lengths.append(end - begin)
             if found.entries is not None:
-                found.entries.append(_decoded(entry))
+                found.entries.append(_decoded(stack[begin:end]) if there else None)
         return found
+
+    def traces(self) -> pa.Array:
+        """The entries as text; what is no UTF-8 is written as escapes."""
+        return _text(_binary(self.entries or []))
 
     def extend(self, more: "Stacks") -> None:
         """Adds those of another page."""
         self.marks.extend(more.marks)
+        self.near.extend(more.near)
         self.lengths.extend(more.lengths)
         if self.entries is not None:
             self.entries.extend(more.entries or ())
@@ -237,30 +243,85 @@ def _last(stack: bytes) -> tuple[int, int]:
     return begin + 3, end
 
 
-def _types(marks: Values, reasons: pa.Array) -> pa.DictionaryArray:
+def _mark(stack: bytes, begin: int, end: int) -> tuple[bytes, bytes | None]:
+    """The word before the first colon of the line that names the type, and what is near it; where no such word
+    stands there, what is near. V8 names the type in the first line, Python in the last; what is near begins with
+    a line break for Python.
+    """
+    if stack.startswith(b"Traceback (", begin):
+        start = max(begin, end - _NEAR)
+        stop = end - 2 if stack.endswith(b"\\n", start, end) else end
+        line = stack.rfind(b"\\n", start, stop) + 2
+        head = stack[line : stack.find(b":", line, stop) + 1] if line > 1 else b""
+        if _ERROR.fullmatch(head):
+            return head, None
+        near = b"\n" + stack[start:end]
+    else:
+        stop = min(end, begin + _NEAR)
+        head = stack[begin : stack.find(b":", begin, stop) + 1]
+        if _ERROR.fullmatch(head):
+            return head, None
+        near = stack[begin:stop]
+    return (head, near) if _WORD.fullmatch(head) else (near, near)
+
+
+def _types(stacks: Stacks, reasons: pa.Array) -> pa.DictionaryArray:
     """The type of each exception: what stands before the colon of its first line, or for Python its last."""
     import polars as pl
 
-    table = pl.DataFrame(
-        {"mark": pl.from_arrow(_text(_binary(marks))), "reason": pl.from_arrow(reasons)},
-        schema={"mark": pl.String, "reason": pl.String},
-    )
-    mark = pl.col("mark")
+    known = _text(_binary(stacks.marks)).dictionary_encode()  # most say one of a few words
+    kinds = _looked_at(known.dictionary).select("line", "type", "error")
+    codes = pl.from_arrow(known.indices)
+    found = kinds["type"].gather(codes)
+    if (~kinds["error"] & kinds["type"].is_not_null()).any():
+        # an Error without a name of its own: its text begins as the reason does
+        rows = pl.DataFrame(
+            [kinds["line"].gather(codes), kinds["error"].gather(codes), found, _reason(reasons)]
+        )
+        line, reason = pl.col("line"), pl.col("reason")
+        begins = line.str.starts_with(reason) | reason.str.starts_with(line)
+        maybe = rows.select(begins & ~pl.col("error") & pl.col("type").is_not_null())
+        if len(echoes := maybe.to_series().fill_null(False).arg_true()):
+            near = _looked_at(_text(_binary([stacks.near[n] for n in echoes])))
+            near = near.with_columns(rows["reason"].gather(echoes))
+            echo = pl.col("line").str.starts_with(pl.col("reason")) & ~pl.col("error")
+            exact = near.select(pl.when(~echo.fill_null(False)).then(pl.col("type"))).to_series()
+            found = found.scatter(echoes, exact)
+    return found.to_arrow().cast(pa.string()).dictionary_encode()
+
+
+def _looked_at(marks: pa.Array) -> Any:
+    """The line of each mark, the type that it names, and whether that calls itself an error."""
+    import polars as pl
+
+    mark, line = pl.col("mark"), pl.col("line")
     last = mark.str.strip_suffix(r"\n").str.extract(r"(?s)^(?:.*\\n)?(.*)$")
     first = mark.str.extract(r"^((?:[^\\]|\\[^n])*)")
-    line = pl.when(mark.str.starts_with("\n")).then(last).otherwise(first)
-    # an Error without a name of its own: its text begins as the reason does
-    reason = pl.col("reason").str.extract(r"^([^\n\"\\]+)")
-    echo = line.str.starts_with(reason) & ~line.str.contains(r"^[A-Za-z0-9_]*(?:Error|Exception)\b")
-    found = table.select(pl.when(~echo.fill_null(False)).then(line.str.extract(_TYPE)))
-    return found.to_series().to_arrow().cast(pa.string()).dictionary_encode()
+    table = pl.DataFrame({"mark": pl.from_arrow(marks)}, schema={"mark": pl.String})
+    table = table.with_columns(line=pl.when(mark.str.starts_with("\n")).then(last).otherwise(first))
+    return table.with_columns(
+        type=line.str.extract(_TYPE),
+        error=line.str.contains(r"^[A-Za-z0-9_]*(?:Error|Exception)\b"),
+    )
 
 
-def _decoded(entry: bytes | None) -> bytes | None:
-    if entry is None or b"\\" not in entry:
+def _reason(reasons: pa.Array) -> Any:
+    import polars as pl
+
+    table = pl.DataFrame({"reason": pl.from_arrow(reasons)}, schema={"reason": pl.String})
+    return table["reason"].str.extract(r"^([^\n\"\\]+)")
+
+
+def _decoded(entry: bytes) -> bytes | str:
+    if b"\\" not in entry:
         return entry
+    text = b'"' + entry + b'"'
     try:
-        return json.loads(b'"' + entry + b'"', strict=False).encode("utf-8", "backslashreplace")
+        return str(_TEXT.decode(text))
+    except ValueError:  # lone surrogates and bare control characters
+        pass
+    try:
+        return json.loads(text, strict=False).encode("utf-8", "backslashreplace")
     except ValueError:
         return entry
 
@@ -298,9 +359,7 @@ def _text(values: pa.Array) -> pa.Array:
     try:
         return values.cast(pa.string())
     except pa.ArrowInvalid:
-        plain = [
-            v if v is None else v.decode("utf-8", "backslashreplace") for v in values.to_pylist()
-        ]
+        plain = [v if v is None else decoded(v) for v in values.to_pylist()]
         return pa.array(plain, pa.string())
 
 

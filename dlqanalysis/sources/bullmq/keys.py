@@ -78,7 +78,8 @@ def shown(name: bytes) -> str:
 
 def named(text: str) -> bytes:
     """The bytes behind `shown` text."""
-    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text.encode())
+    name = text.encode()
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), name) if b"%" in name else name
 
 
 def task_id(queue: bytes, job: bytes) -> str:
@@ -101,9 +102,10 @@ def failure(text: str) -> Failure:
 def queue_of(text: str) -> bytes | None:
     """The queue of an id that names one at a time (`default@2026-11-22T07:00:00Z`); None for a failure's."""
     name, _, when = text.rpartition("@")
-    when = when.partition("/")[0]  # a state may follow
+    if "T" not in when:
+        return None
     try:
-        datetime.fromisoformat(when if "T" in when else "")
+        datetime.fromisoformat(when.partition("/")[0])  # a state may follow
     except ValueError:
         return None
     return named(name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlqanalysis.frame import content_hash
+from dlqanalysis.sources._redis import answers
 from dlqanalysis.sources.bullmq import jobs
 from dlqanalysis.sources.bullmq.keys import Failure, Keys
 
@@ -24,11 +25,9 @@ def look(
     """What each job says now; None where its key is no hash."""
     import redis
 
-    asking = client.pipeline(transaction=False)
-    for one in failures:
-        asking.execute_command("HMGET", Keys(prefix, one.queue)(one.job), *_READ)
+    asked = [("HMGET", Keys(prefix, one.queue)(one.job), *_READ) for one in failures]
     found: dict[Failure, Fields | None] = {}
-    for one, row in zip(failures, asking.execute(raise_on_error=False), strict=True):
+    for one, row in zip(failures, answers(client, asked), strict=True):
         if isinstance(row, Exception):
             if not isinstance(row, redis.ResponseError) or "WRONGTYPE" not in str(row):
                 raise row

@@ -15,7 +15,7 @@ from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import health, jobs, standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
-from dlqanalysis.sources.bullmq.pages import find_queues
+from dlqanalysis.sources.bullmq.pages import find_queues, unheard_of
 from dlqanalysis.sources.bullmq.workers import workers
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class BullMonitor:
         """The queues of the URL, else all of the prefix; and what to know of the search."""
         prefix = self.address.prefix.encode()
         if self.address.queues:
-            return [Keys(prefix, queue.encode()) for queue in self.address.queues], []
+            named = [queue.encode() for queue in self.address.queues]
+            return [Keys(prefix, queue) for queue in named], unheard_of(client, prefix, named)
         known, whole = find_queues(client, prefix, b"meta", "hash")
         failed, also = find_queues(client, prefix)
         cut = "The search for queues was stopped: this Redis has too many keys. Name them: ?queues=a,b."

@@ -1,11 +1,12 @@
 """Walks through a queue's failed set, the oldest first, in pages of bounded size, while others change it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.sources.bullmq.jobs import FIELDS, Stacks
 from dlqanalysis.sources.bullmq.keys import Keys, shown
+from dlqanalysis.text import decoded
 
 if TYPE_CHECKING:
     import redis
@@ -16,6 +17,7 @@ _STEPS = 20_000  # of SCAN, a thousand keys each
 _TRIES = 10  # for ids and fields of the same moment; then the fields are asked for by name
 _MOVES = 1_000  # how often the place is found again after others took jobs out
 _ALL = (*FIELDS, "stacktrace")
+_LONG = ("data", "stacktrace", "failedReason", "opts", "name")  # what makes a page large
 Page = tuple[list[bytes], list[bytes], dict[str, list[bytes | None]], Stacks, list[bool]]
 
 
@@ -50,7 +52,7 @@ class Pages:
             if kind == b"none":
                 return
             if kind != b"zset":
-                key = self._failed.decode("utf-8", "backslashreplace")
+                key = decoded(self._failed)
                 self.notes.append(f"{key} is a {kind.decode()}, not BullMQ's sorted set: not read.")
                 return
             yield from self._walk()
@@ -92,7 +94,7 @@ class Pages:
                 fresh = [n for n, one in enumerate(members) if one not in seen]
                 if high is not None:
                     fresh = [n for n in fresh if float(members[n][1]) < high]
-                length = sum(sum(map(len, filter(None, values))) for values in fields.values())
+                length = sum(sum(map(len, filter(None, fields[name]))) for name in _LONG)
                 if not last:
                     before = members[-1]
                     rank += size
@@ -158,8 +160,8 @@ class Pages:
             fields = {name: [values[n] for n in rows] for name, values in fields.items()}
         empty = [
             n
-            for n, values in enumerate(zip(*(fields[name] for name in _ALL), strict=True))
-            if not any(values)
+            for n, name in enumerate(fields["name"])
+            if not name and not any(fields[other][n] for other in _ALL)
         ]
         odd = [False] * len(members)
         if empty:
@@ -190,6 +192,15 @@ def find_queues(
         if not int(cursor):
             return sorted(found), True
     return sorted(found), False
+
+
+def unheard_of(client: "redis.Redis", prefix: bytes, queues: Iterable[bytes]) -> list[str]:
+    """A note for each queue that this Redis has nothing of: a typo would read as if nothing had failed."""
+    return [
+        f"There is no queue {shown(queue)} under the prefix {shown(prefix)}. Check ?queues= and ?prefix= of the URL."
+        for queue in queues
+        if {client.type(Keys(prefix, queue)(part)) for part in (b"meta", b"failed")} == {b"none"}
+    ]
 
 
 def _pairs(flat: list[Any]) -> list[tuple[bytes, bytes]]:

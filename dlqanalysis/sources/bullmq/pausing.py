@@ -22,12 +22,16 @@ def call(what: str, keys: Keys, who: str, token: str, field: bytes = b"") -> scr
     )
 
 
-def rest(client: "redis.Redis", keys: Keys, run_id: str) -> str:
-    """A queue rests while jobs of a run are put back: whose rest it is; empty when it was paused already."""
-    who = f"run {run_id}|{time.time_ns() // 1_000_000}"
+def who(run_id: str) -> str:
+    """What our note says of a rest: no other one says the same."""
+    return f"run {run_id}|{time.time_ns() // 1_000_000}"
+
+
+def rest(client: "redis.Redis", keys: Keys, who: str) -> bool:
+    """A queue rests while jobs of a run are put back; False when it was paused already."""
     code, told = _asked(client, keys, "pause", who)
     # the answer before this one may have been lost
-    return who if code == 1 or told == who.encode() else ""
+    return code == 1 or told == who.encode()
 
 
 def go_on(client: "redis.Redis", keys: Keys, who: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.model import Finding, Item
+from dlqanalysis.sources._redis import answers
+from dlqanalysis.sources._redis_health import keeps, takes
 from dlqanalysis.sources.bullmq import standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.health import asked
@@ -24,7 +26,7 @@ def findings(client: "redis.Redis", address: Address, items: Sequence[Item]) -> 
     by_queue: dict[bytes, list[Failure]] = {}
     for one in (place(item.failure_id) for item in items):
         by_queue.setdefault(one.queue, []).append(one)
-    found = list(_server(client, address))
+    found = [*takes(client, address), *keeps(client, address)]
     queues = [Keys(address.prefix.encode(), queue) for queue in sorted(by_queue)]
     working = workers(client, address.prefix, queues)
     for keys in queues:
@@ -32,23 +34,6 @@ def findings(client: "redis.Redis", address: Address, items: Sequence[Item]) -> 
         found += _queue(client, address, keys, consumers)
         found += _jobs(client, keys, by_queue[keys.queue])
     return found
-
-
-def _server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
-    import redis
-
-    try:
-        client.execute_command("EVAL", "return 1", 0)
-    except redis.ResponseError as error:
-        text = f"Redis at {address} runs no scripts for this user ({error}): grant it EVAL."
-        yield Finding(name="scripts", severity="critical", text=text, blocks=True)
-    try:
-        role = client.execute_command("ROLE")[0]
-    except redis.ResponseError:
-        return
-    if role not in (b"master", "master"):
-        text = f"Redis at {address} is a replica, which takes no writes. Give the hand the primary."
-        yield Finding(name="role", severity="critical", text=text, blocks=True)
 
 
 def _queue(
@@ -99,18 +84,14 @@ def _jobs(client: "redis.Redis", keys: Keys, ones: Sequence[Failure]) -> Iterato
     unique: list[bytes] = []
     hidden = children = 0
     for start in range(0, len(ones), _AT_ONCE):
-        asking = client.pipeline(transaction=False)
-        for one in ones[start : start + _AT_ONCE]:
-            asking.execute_command("HMGET", keys(one.job), *_ASKED)
-            asking.execute_command("SCARD", keys(one.job) + b":dependencies")
-            asking.execute_command("ZCARD", keys(one.job) + b":unsuccessful")
-        answers = asking.execute(raise_on_error=False)
-        for n in range(0, len(answers), 3):
-            row, *counts = answers[n : n + 3]
+        names = [keys(one.job) for one in ones[start : start + _AT_ONCE]]
+        rows = answers(client, [("HMGET", name, *_ASKED) for name in names])
+        below = [("EXISTS", name + b":dependencies", name + b":unsuccessful") for name in names]
+        for row, count in zip(rows, answers(client, below), strict=True):
             if isinstance(row, list):
                 unique += [row[0]] if row[0] else []
                 hidden += row[1] is not None and row[2] is not None
-            children += any(isinstance(count, int) and count for count in counts)
+            children += isinstance(count, int) and count > 0
     queue = shown(keys.queue)
     if unique:
         live = _live(client, keys, unique)
@@ -144,8 +125,8 @@ def _counts(client: "redis.Redis", keys: Keys) -> dict[str, int]:
     asking = client.pipeline(transaction=False)
     for state in _STATES:
         standing.depth(asking, keys, state)
-    answers = asking.execute(raise_on_error=False)
+    depths = asking.execute(raise_on_error=False)
     return {
-        state: answer if isinstance(answer, int) else 0
-        for state, answer in zip(_STATES, answers, strict=True)
+        state: depth if isinstance(depth, int) else 0
+        for state, depth in zip(_STATES, depths, strict=True)
     }

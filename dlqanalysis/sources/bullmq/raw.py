@@ -21,10 +21,10 @@ def dumped(kind: bytes, dump: bytes) -> bytes:
 
 def bulks(parts: Iterable[bytes]) -> bytes:
     """A RESP array of bulk strings."""
-    found = list(parts)
-    lines = [b"*%d\r\n" % len(found)]
-    lines += [b"$%d\r\n%s\r\n" % (len(part), part) for part in found]
-    return b"".join(lines)
+    import hiredis
+
+    packed: bytes = hiredis.pack_command(tuple(parts))
+    return packed
 
 
 def decode(raw: bytes) -> dict[bytes, bytes]:

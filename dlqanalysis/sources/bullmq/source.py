@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.model import Read, Selection
+from dlqanalysis.sources._redis import answers
 from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import jobs, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
-from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues
+from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues, unheard_of
 
 if TYPE_CHECKING:
     import redis
 
 _OURS = ("keeps", "gone", "odd")  # columns that only the notes need
 _AT_ONCE = 200  # hashes fetched whole in one round
+_TRACES = pa.schema([("failure_id", pa.string()), ("traceback", pa.string())])
 _TOGETHER, _BYTES = 20_000, 256 * 2**20  # jobs, and bytes of their data, mapped in one go
 
 
@@ -53,6 +55,8 @@ class BullSource:
         """
         notes: list[str] = []
         with self.link.clear():
+            absent = self._absent()
+            notes += absent
             tables = list(self._tables(selection, columns, notes))
         table = pa.concat_tables([_empty(columns), *tables]).unify_dictionaries()
         table = _filtered(table, selection)
@@ -69,7 +73,8 @@ class BullSource:
         one = pa.DictionaryArray.from_arrays(
             pa.nulls(table.num_rows, pa.int32()).fill_null(0), pa.array([self.name])
         )
-        return Read(table.drop_columns(_OURS).append_column("source", one), truncated, tuple(notes))
+        whole = table.drop_columns(_OURS).append_column("source", one)
+        return Read(whole, truncated, tuple(notes), tuple(absent))
 
     def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
         """`failure_id` and the columns asked for, of the failures that are still there."""
@@ -78,6 +83,9 @@ class BullSource:
         for one in map(failure, failure_ids):
             asked.setdefault(one.queue, []).append(one)
         with self.link.clear():
+            if wanted == {"traceback"}:
+                parts = [self._traces(queue, ones) for queue, ones in asked.items()]
+                return pa.concat_tables([_TRACES.empty_table(), *parts])
             tables = [
                 self._details(queue, ones[start : start + _AT_ONCE], wanted)
                 for queue, ones in asked.items()
@@ -91,10 +99,7 @@ class BullSource:
     def _details(self, queue: bytes, ones: Sequence[Failure], wanted: set[str]) -> pa.Table:
         """Rows of one queue that are in `failed` with this very score."""
         keys = Keys(self.address.prefix.encode(), queue)
-        asking = self.link.client.pipeline(transaction=False)
-        for one in ones:
-            asking.execute_command("ZSCORE", keys(b"failed"), one.job)
-        scores = [_score(answer) for answer in asking.execute()]
+        scores = _scores(self.link.client, keys, ones)
         there = [one for one, score in zip(ones, scores, strict=True) if score == float(one.score)]
         whole = fetch(self.link.client, [keys(one.job) for one in there])
         fields = {name: [hash_.get(name.encode()) for hash_, _ in whole] for name in jobs.FIELDS}
@@ -109,6 +114,25 @@ class BullSource:
         if "raw" in wanted:
             found = found.append_column("raw", pa.array(self._raw(keys, there, whole), pa.binary()))
         return found
+
+    def _traces(self, queue: bytes, ones: Sequence[Failure]) -> pa.Table:
+        """Only the tracebacks: a load asks for those of some thousand representatives, whose rows it has."""
+        import redis
+
+        keys = Keys(self.address.prefix.encode(), queue)
+        ids, stacks = [], []
+        for start in range(0, len(ones), _AT_ONCE):
+            part = ones[start : start + _AT_ONCE]
+            scores = _scores(self.link.client, keys, part)
+            there = [one for one, n in zip(part, scores, strict=True) if n == float(one.score)]
+            asked = [("HMGET", keys(one.job), "stacktrace") for one in there]
+            told = answers(self.link.client, asked)
+            for answer in told:
+                if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
+                    raise answer
+            ids += [one.text for one in there]
+            stacks += [None if isinstance(one, redis.ResponseError) else one[0] for one in told]
+        return pa.table([ids, jobs.Stacks.of(stacks, True).traces()], schema=_TRACES)
 
     def _raw(
         self, keys: Keys, ones: Sequence[Failure], whole: Sequence[tuple[dict[bytes, bytes], str]]
@@ -147,6 +171,10 @@ class BullSource:
             whole = fetch(self.link.client, [keys(one.job) for one in ones])
             table = table.append_column("raw", pa.array(self._raw(keys, ones, whole), pa.binary()))
         return table
+
+    def _absent(self) -> list[str]:
+        named = [queue.encode() for queue in self.address.queues]
+        return unheard_of(self.link.client, self.address.prefix.encode(), named)
 
     def _queues(self, notes: list[str]) -> list[bytes]:
         if self.address.queues:
@@ -187,18 +215,28 @@ def fetch(client: "redis.Redis", keys: Sequence[bytes]) -> list[tuple[dict[bytes
 
     found: list[tuple[dict[bytes, bytes], str]] = []
     for start in range(0, len(keys), _AT_ONCE):
-        asking = client.pipeline(transaction=False)
-        for key in keys[start : start + _AT_ONCE]:
-            asking.execute_command("HGETALL", key)
-            asking.execute_command("TYPE", key)
-        answers = asking.execute(raise_on_error=False)
-        for hash_, kind in zip(answers[::2], answers[1::2], strict=True):
+        part = keys[start : start + _AT_ONCE]
+        hashes = answers(client, [("HGETALL", key) for key in part])
+        for one in hashes:
+            if isinstance(one, Exception) and not isinstance(one, redis.ResponseError):
+                raise one
+        strange = [n for n, one in enumerate(hashes) if not one or isinstance(one, Exception)]
+        kinds = ["hash"] * len(part)
+        for n, kind in zip(
+            strange, answers(client, [("TYPE", part[n]) for n in strange]), strict=True
+        ):
             if isinstance(kind, Exception):
                 raise kind
-            if isinstance(hash_, Exception) and not isinstance(hash_, redis.ResponseError):
-                raise hash_
-            kind = kind.decode()
-            found.append(({} if kind != "hash" or isinstance(hash_, Exception) else hash_, kind))
+            kinds[n] = kind.decode()
+        found += [
+            (
+                dict(zip(one[::2], one[1::2], strict=True))
+                if kind == "hash" and isinstance(one, list)
+                else {},
+                kind,
+            )
+            for one, kind in zip(hashes, kinds, strict=True)
+        ]
     return found
 
 
@@ -215,8 +253,14 @@ def foreign(client: "redis.Redis", key: bytes, kind: str) -> bytes | None:
     return None if dump is None else raw.dumped(kind.encode(), dump)
 
 
-def _score(answer: Any) -> float | None:
-    return None if answer is None else float(answer)
+def _scores(client: "redis.Redis", keys: Keys, ones: Sequence[Failure]) -> list[float | None]:
+    """The score that each has in `failed` now."""
+    failed, found = keys(b"failed"), []
+    for answer in answers(client, [("ZSCORE", failed, one.job) for one in ones]):
+        if isinstance(answer, Exception):
+            raise answer
+        found.append(None if answer is None else float(answer))
+    return found
 
 
 def _score_of(when: datetime | None) -> bytes | None:

@@ -48,12 +48,12 @@ class Address:
     statement_timeout: str = "120s"
 
     @classmethod
-    def parse(cls, name_or_url: str, part: str = "URL") -> "Address":
-        """The address behind a URL, or behind a name whose variable DLQ_<NAME>_<part> holds the URL."""
+    def parse(cls, name_or_url: str) -> "Address":
+        """The address behind a URL, or behind a name whose variable DLQ_<NAME>_URL holds the URL."""
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-        url = url_of(name_or_url, part)
+        url = url_of(name_or_url)
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
             raise SettingsError(

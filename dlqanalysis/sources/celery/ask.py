@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dlqanalysis.errors import QueryError, did_you_mean
 from dlqanalysis.sources.celery.stream import text_of
-from dlqanalysis.sources.celery.table import under_runbook_names
-
-if TYPE_CHECKING:
-    from dlqanalysis.sources.celery.read import CeleryTable
+from dlqanalysis.sources.celery.table import Table, under_runbook_names
 
 _OURS = re.compile(r"\bfailed_tasks\b")
 _WITH = re.compile(r"\s*WITH\s+(RECURSIVE\s+)?", re.IGNORECASE)
@@ -25,31 +22,30 @@ _DTYPES: dict[int, Any] = {
 }  # fmt: skip
 
 
-def answer(source: "CeleryTable", sql: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of one SELECT, read-only."""
+def answer(connection: Any, table: Table, sql: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of one SELECT over a session that only reads."""
     import psycopg
     import sqlalchemy as sa
 
     if _OURS.search(sql):
-        sql = _over(text_of(under_runbook_names(source.table)), sql)
-    with source.session() as connection:
-        try:
-            result = connection.execute(sa.text(sql), dict(parameters))
-            described = result.cursor.description  # gone after the last row
-            rows = result.all()
-        except sa.exc.SQLAlchemyError as error:
-            wrong = getattr(error, "orig", None)
-            if isinstance(wrong, psycopg.errors.UndefinedTable):
-                raise _no_table(source, connection, wrong) from None
-            if isinstance(wrong, psycopg.errors.CharacterNotInRepertoire):
-                raise
-            if isinstance(wrong, psycopg.errors.UndefinedColumn | psycopg.errors.DataError):
-                first = str(wrong).splitlines()[0]
-                raise QueryError(
-                    f"Postgres says: {first}. Check the parameters, or write the query for your own tables"
-                    " into the folder that DLQ_QUERIES names."
-                ) from None
+        sql = _over(text_of(under_runbook_names(table)), sql)
+    try:
+        result = connection.execute(sa.text(sql), dict(parameters))
+        described = result.cursor.description  # gone after the last row
+        rows = result.all()
+    except sa.exc.SQLAlchemyError as error:
+        wrong = getattr(error, "orig", None)
+        if isinstance(wrong, psycopg.errors.UndefinedTable):
+            raise _no_table(connection, wrong) from None
+        if isinstance(wrong, psycopg.errors.CharacterNotInRepertoire):
             raise
+        if isinstance(wrong, psycopg.errors.UndefinedColumn | psycopg.errors.DataError):
+            first = str(wrong).splitlines()[0]
+            raise QueryError(
+                f"Postgres says: {first}. Check the parameters, or write the query for your own tables"
+                " into the folder that DLQ_QUERIES names."
+            ) from None
+        raise
     names = [column.name for column in described]
     columns = list(zip(*rows, strict=True)) or [() for _ in names]
     frame = {
@@ -85,7 +81,7 @@ def _series(values: Any, oid: int) -> pd.Series:
     return series.astype("int64") if dtype == "Int64" and not series.isna().any() else series
 
 
-def _no_table(source: "CeleryTable", connection: Any, wrong: Exception) -> QueryError:
+def _no_table(connection: Any, wrong: Exception) -> QueryError:
     found = re.search(r'"([^"]+)"', str(wrong))
     name = found[1] if found else "a table"
     connection.rollback()
@@ -95,6 +91,6 @@ def _no_table(source: "CeleryTable", connection: Any, wrong: Exception) -> Query
     ).scalars()
     hint = did_you_mean(name, list(there)[:30])
     return QueryError(
-        f"This query reads {name}, which {source.address} does not have. {hint} Write the query for your own"
+        f"This query reads {name}, which this database does not have. {hint} Write the query for your own"
         " tables into the folder that DLQ_QUERIES names."
     )

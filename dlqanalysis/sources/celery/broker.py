@@ -1,24 +1,25 @@
 """Puts messages on the broker of a Celery system, with a confirmed answer: Redis or RabbitMQ.
 
 `publish` returns when the broker has the message, raises Refused (it said no: nothing happened),
-AlreadySent, or Doubt (no answer).
+Unreached (it was never asked), AlreadySent, or Doubt (no answer).
 """
 
 import base64
 import bisect
 import json
 import socket
+import struct
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.model import Finding
-from dlqanalysis.sources import _amqp
+from dlqanalysis.sources import _amqp, _redis, _url
+from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.celery.message import Message
 
 _LEDGER_DAYS = 30
@@ -38,6 +39,10 @@ _PRIORITY_STEPS = (0, 3, 6, 9)  # kombu's default for Redis; each but 0 is a lis
 
 class Refused(Exception):
     """The broker said no. The message is nowhere."""
+
+
+class Unreached(Exception):
+    """The broker could not be asked. The message is nowhere."""
 
 
 class AlreadySent(Exception):
@@ -69,7 +74,7 @@ class Broker(Protocol):
 
 def connect(url: str) -> Broker:
     """The broker at a Celery broker URL: redis, rediss, amqp or amqps."""
-    scheme = urlsplit(url).scheme
+    scheme = _url.parts_of(url).scheme
     if scheme in ("redis", "rediss"):
         return RedisBroker(url)
     if scheme in ("amqp", "amqps"):
@@ -92,11 +97,9 @@ class RedisBroker:
 
         self._errors = redis.RedisError
         self._lost = (redis.ConnectionError, redis.TimeoutError)
-        self.place = _amqp.place(url)
+        self.place = _url.place(url)
         # redis-py would resend a push whose answer was lost, and so execute it twice.
-        self._redis = redis.Redis.from_url(
-            url, retry=Retry(NoBackoff(), 0), socket_timeout=10, socket_connect_timeout=5
-        )
+        self._redis = _redis.as_celery_has_it(url, retry=Retry(NoBackoff(), 0))
         try:
             self._redis.ping()
         except redis.RedisError as error:
@@ -135,6 +138,21 @@ class RedisBroker:
 
         kombu notes a queue only when it is bound to an exchange with a name, so a user may vouch for others.
         """
+        with self._asking():
+            return self._findings(queues, set(named))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """For questions: whatever Redis says instead of an answer is a sentence, so that a run can wait for it."""
+        try:
+            yield
+        except self._errors as error:
+            raise ConnectError(
+                f"The broker at {self.place} does not tell its queues ({type(error).__name__}). Check that it is well,"
+                " and that this user may SCAN, SMEMBERS and LLEN."
+            ) from None
+
+    def _findings(self, queues: Iterable[str], named: set[str]) -> list[Finding]:
         bound = set()
         for key in self._redis.scan_iter(match="_kombu.binding.*", count=1000):
             for member in self._redis.smembers(key):
@@ -143,7 +161,7 @@ class RedisBroker:
         for queue in sorted(queues):
             depth = sum(self._redis.llen(self._list(queue, step)) for step in _PRIORITY_STEPS)
             known = queue in bound or depth > 0
-            vouched = queue in set(named)
+            vouched = queue in named
             text = (
                 f"Queue {queue} has {depth:,} waiting."
                 if known
@@ -201,12 +219,12 @@ def _envelope(message: Message) -> str:
 class AmqpBroker:
     """RabbitMQ, with publisher confirms and `mandatory`: an unroutable message is refused, not lost."""
 
-    url: str
+    url: str = field(repr=False)
 
     remembers = False
 
     def __post_init__(self) -> None:
-        self.place = _amqp.place(self.url)
+        self.place = _url.place(self.url)
         self._connection: Any = None
         self._channel: Any = None
         self._declared: set[str] = set()
@@ -214,17 +232,19 @@ class AmqpBroker:
             pass
 
     def publish(self, message: Message, run_id: str) -> None:
-        import pika
         from pika import exceptions
 
-        properties = pika.BasicProperties(
-            content_type=message.content_type,
-            content_encoding=message.content_encoding,
-            headers=dict(message.headers),
-            delivery_mode=2,
-            priority=message.priority,
-            correlation_id=message.id,
-        )
+        fields = {
+            "content_type": message.content_type,
+            "content_encoding": message.content_encoding,
+            "delivery_mode": 2,
+            "priority": message.priority,
+            "correlation_id": message.id,
+        }
+        try:  # pika's own cannot write a float, such as a time limit of half a second
+            properties: Any = Properties({}, {}).changed(fields, message.headers)
+        except (ValueError, struct.error):
+            raise Refused("its headers hold what no message can carry") from None
         asked = False
         try:
             with self._open() as channel:
@@ -244,7 +264,7 @@ class AmqpBroker:
         except (exceptions.AMQPError, ConnectError, OSError) as error:
             if asked:
                 raise Doubt(f"{self.place} did not confirm: {type(error).__name__}") from None
-            raise Refused(f"{self.place} is not reachable: {type(error).__name__}") from None
+            raise Unreached(f"{self.place} is not reachable: {type(error).__name__}") from None
 
     def was_sent(self, queue: str, sent_id: str) -> bool | None:
         return None  # a queue cannot be asked for one message without taking it
@@ -272,7 +292,6 @@ class AmqpBroker:
     @contextmanager
     def _open(self) -> Iterator[Any]:
         """A channel in confirm mode; a connection that idled past its heartbeat is made anew."""
-        import pika
         from pika import exceptions
 
         try:
@@ -285,7 +304,7 @@ class AmqpBroker:
                 parameters = _amqp.parameters(self.url)
                 # pika leaks its own sockets when nobody answers; ask with one of ours first.
                 socket.create_connection((parameters.host, parameters.port), timeout=10).close()
-                self._connection, self._channel = pika.BlockingConnection(parameters), None
+                self._connection, self._channel = _amqp.connect(parameters), None
             if self._channel is None or not self._channel.is_open:
                 self._channel = self._connection.channel()
                 self._channel.confirm_delivery()

@@ -39,6 +39,8 @@ _KEY_TYPES = {
 
 
 _RANK = ("started", "failed", "success")
+#: how task_executions may say that a task ended: in the runbook's words or in Celery's own states
+_ENDED = {"success": "success", "succeeded": "success", "failed": "failed", "failure": "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +76,20 @@ class Claims:
     def _create(self) -> None:
         try:
             self.marks.create(self._engine, checkfirst=True)
-        except sa.exc.ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", "") in ("42P07", "23505"):  # a colleague was quicker
-                return
+        except sa.exc.DBAPIError as error:
+            # Two who create the same table in the same moment collide in the catalogue: on its name, on its row
+            # type or on an index there, each with a SQLSTATE of its own. What counts is that it is there now.
+            with self.transaction() as db:
+                if sa.inspect(db).has_table(self.marks.name, schema=self.table.schema):
+                    return
+            if getattr(error.orig, "sqlstate", "") != "42501":
+                raise self._address.trouble(error) from None
             ddl = str(sa.schema.CreateTable(self.marks).compile(self._engine)).strip()
             raise ConnectError(
                 f"This user may not create {self.marks.fullname}, where replays are claimed. Let the"
                 f" table's owner run: {' '.join(ddl.split())}; GRANT SELECT, INSERT, UPDATE, DELETE ON"
                 f" {self.marks.fullname} TO this user."
             ) from None
-        except sa.exc.IntegrityError:
-            return
 
     def take(
         self, items: Sequence[Item], run_id: str, new_ids: Mapping[str, str]
@@ -187,7 +192,7 @@ class Claims:
                 runs = sa.table("task_executions", *columns, schema=self.table.schema)
                 asked = sa.select(runs.c.task_id, sa.cast(runs.c.status, sa.Text))
                 for task_id, status in db.execute(asked.where(runs.c.task_id.in_(ids))):
-                    word = status if status in ("success", "failed") else "started"
+                    word = _ENDED.get(str(status).lower(), "started")
                     found[task_id] = max(found.get(task_id, "started"), word, key=_RANK.index)
             if self.table.has("task_id"):
                 task_id = self.table.clause.c[self.table.columns["task_id"].name]

@@ -11,18 +11,18 @@ written in the same step as the message decides; on RabbitMQ the traces of that 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
 
 from dlqanalysis.errors import ConnectError, RunError, SettingsError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
-from dlqanalysis.profile import Profile, setting
-from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources._results import Results
 from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.celery.address import Address
-from dlqanalysis.sources.celery.broker import AlreadySent, Broker, Doubt, Refused
+from dlqanalysis.sources.celery.broker import AlreadySent, Broker, Doubt, Refused, Unreached
 from dlqanalysis.sources.celery.broker import connect as connect_broker
 from dlqanalysis.sources.celery.claims import Claim, Claims
 from dlqanalysis.sources.celery.message import NotReplayable, build, new_id
@@ -39,30 +39,24 @@ _RESULTS = {
 class CeleryHand:
     """Replays rows of one failed_tasks table through one broker; archives them, and takes them back."""
 
-    capabilities = frozenset({"replay", "repair", "archive", "restore", "outcome", "settle"})
+    capabilities = frozenset(
+        {"replay", "repair", "reroute", "archive", "restore", "outcome", "settle"}
+    )
 
-    def __init__(
-        self,
-        claims: Claims,
-        broker: Broker,
-        results: Results | None = None,
-        profile: Profile | None = None,
-    ) -> None:
+    def __init__(self, claims: Claims, broker: Broker, results: Results | None = None) -> None:
         self._claims, self._broker, self._results = claims, broker, results
         self._shelf = Shelf(claims)
-        self._profile = profile or current_profile()
 
     @classmethod
-    def connect(cls, name_or_url: str, broker_url: str | None = None) -> "CeleryHand":
-        """The hand behind a name's variables, or behind a database URL and a broker URL."""
-        name = "celery" if "://" in name_or_url else name_or_url
-        variable = f"DLQ_{name.upper().replace('-', '_')}_BROKER_URL"
+    def connect(cls, url: str, broker_url: str | None = None, name: str = "celery") -> "CeleryHand":
+        """The hand for a database URL and a broker URL, which a name's variable may hold."""
+        variable = variable_of(name, "BROKER_URL")
         broker_url = broker_url or setting(name, "BROKER_URL")
         if not broker_url:
             raise SettingsError(
                 f"No broker is known to publish replays to: set {variable} to the workers' broker URL."
             )
-        claims = Claims(Address.parse(name_or_url, "HAND_URL"))
+        claims = Claims(Address.parse(url))
         return cls(claims, connect_broker(broker_url), connect_results(name))
 
     @property
@@ -75,8 +69,8 @@ class CeleryHand:
 
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """The queues on the broker, and what a message made from a row cannot carry."""
-        queues = {self._queue(item.task_name, item.queue) for item in items} - {""}
-        findings = self._broker.findings(queues, self._profile.routes.values())
+        queues = {item.target or item.queue for item in items} - {""}
+        findings = self._broker.findings(queues, {item.target for item in items})
         if "body" not in self._claims.table.everything:
             text = "The table keeps arguments only: chains, callbacks and custom headers are not replayed."
             findings.append(Finding(name="payload", severity="warning", text=text))
@@ -102,7 +96,11 @@ class CeleryHand:
         try:
             for claim in claimed:
                 untried.remove(claim.item.failure_id)
-                yield self._send(claim, run_id)
+                receipt = self._send(claim, run_id)
+                yield receipt
+                if receipt.state == State.NOT_REACHED:  # nor would the others come through
+                    yield from (replace(receipt, failure_id=one) for one in untried)
+                    return
         finally:
             if untried:
                 self._claims.release(untried, run_id)
@@ -114,7 +112,7 @@ class CeleryHand:
                 sent_id=claim.sent_id,
                 task_id=content["task_id"] or "",
                 task_name=content["task_name"] or "",
-                queue=self._queue(content["task_name"] or "", content["queue"] or ""),
+                queue=claim.item.target or content["queue"] or "",
                 args=content["args"],
                 kwargs=content["kwargs"],
                 run_id=run_id,
@@ -130,6 +128,9 @@ class CeleryHand:
         except (NotReplayable, Refused) as error:
             self._claims.release([failure_id], run_id)
             return Receipt(failure_id=failure_id, state=State.REFUSED, detail=str(error))
+        except Unreached as error:
+            self._claims.release([failure_id], run_id)
+            return Receipt(failure_id=failure_id, state=State.NOT_REACHED, detail=str(error))
         except Doubt as error:
             return Receipt(
                 failure_id=failure_id,
@@ -181,7 +182,7 @@ class CeleryHand:
 
     def _settle(self, item: Item, run_id: str, sent_id: str, traced: bool) -> Receipt:
         failure_id = item.failure_id
-        queue = self._queue(item.task_name, item.queue)
+        queue = item.target or item.queue
         there = True if traced else self._broker.was_sent(queue, sent_id)
         if there:
             self._claims.sent(failure_id, sent_id)
@@ -231,10 +232,6 @@ class CeleryHand:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _queue(self, task: str, queue: str) -> str:
-        """The profile's route goes first: some tables note every queue as `default`."""
-        return self._profile.of(self._profile.routes, task) or queue
 
     def _new_id(self, item: Item) -> str:
         return new_id(self._claims.table.name, item.failure_id, item.task_id)

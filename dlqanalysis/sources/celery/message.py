@@ -16,6 +16,7 @@ from dlqanalysis.sources._json_text import arguments, elements
 
 _NAMESPACE = uuid.UUID("6f1c9b52-6a0e-4c61-9a44-0d5b0b6f7b1e")
 _JSON = "application/json"
+_MOST_URGENT = 255  #: a priority is one byte of a message's properties
 _EMBED = '{"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
 
 
@@ -61,19 +62,15 @@ def build(
         raise NotReplayable("the row names no task")
     if not queue:
         raise NotReplayable("no queue is known: name one under [routes] in the profile")
-    known = extra.get("headers") or {}
-    known = json.loads(known) if isinstance(known, str) else known
-    embed = _EMBED
-    whole = (
-        bytes(extra["body"]) if extra.get("body") and extra.get("content_type") == _JSON else b""
-    )
+    known = _headers(extra.get("headers"))
+    embed, whole = _EMBED, _whole(extra)
     if payload is not None:
         args, kwargs = _repaired(payload, args, kwargs)
         embed, whole = _embed(whole), b""
     args_text, kwargs_text = _json("args", args, "[]", list), _json("kwargs", kwargs, "{}", dict)
     # the message as it was, chain and callbacks included, where the table keeps it
     body = whole or f"[{args_text}, {kwargs_text}, {embed}]".encode()
-    headers = {
+    headers: dict[str, Any] = {
         "lang": "py",
         "task": task_name,
         "id": sent_id,
@@ -98,13 +95,40 @@ def build(
         "dlqanalysis_generation": generation,
     }
     priority = extra.get("priority")
+    priority = priority if isinstance(priority, int) else 0
     return Message(
         id=sent_id,
         queue=queue,
         body=body,
         headers=headers,
-        priority=int(priority) if isinstance(priority, int) else 0,
+        priority=min(max(priority, 0), _MOST_URGENT),
     )
+
+
+def _headers(kept: Any) -> dict[str, Any]:
+    """The headers that the table keeps, if it keeps any."""
+    try:
+        known = json.loads(kept or "null") if isinstance(kept, str) else kept
+    except (ValueError, RecursionError):
+        raise NotReplayable("the row's headers are no JSON") from None
+    if known is not None and not isinstance(known, dict):
+        raise NotReplayable(f"the row's headers are a JSON {type(known).__name__}, not an object")
+    return known or {}
+
+
+def _whole(extra: Mapping[str, Any]) -> bytes:
+    """The body that the table keeps, empty for none; one that a worker would die of is not sent."""
+    kept = extra.get("body")
+    if not kept or extra.get("content_type") != _JSON:
+        return b""
+    try:
+        body = kept.encode() if isinstance(kept, str) else bytes(kept)
+        parts = elements(body.decode())
+    except ValueError:
+        parts = []
+    if [part[:1] for part in parts] != ["[", "{", "{"]:
+        raise NotReplayable("the row's own body is none that a worker could read")
+    return body
 
 
 def _repaired(
@@ -122,14 +146,7 @@ def _repaired(
 
 def _embed(whole: bytes) -> str:
     """Chain and callbacks of the message as it was, where the table keeps it."""
-    if not whole:
-        return _EMBED
-    try:
-        return elements(whole.decode())[2]
-    except (ValueError, IndexError):
-        raise NotReplayable(
-            "the row's own body cannot be read, so its chain is not known"
-        ) from None
+    return elements(whole.decode())[2] if whole else _EMBED
 
 
 def _json(name: str, text: str | None, empty: str, kind: type) -> str:

@@ -6,7 +6,7 @@ a quarter of the memory of one with parameters.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.fingerprint import Gathering
 from dlqanalysis.frame import HEAVY
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import DOTTED, last_part_sql
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy as sa
 
+    Statement = Callable[[bool], sa.Select]  # of whether columns are asked for as they are
+
 _BETWEEN = "\x1f"  #: stands between the words of one setting; no name holds a unit separator
 _TEXT = "text", "varchar", "bpchar"
 _PLAIN = re.compile("[A-Za-z_]+")
+#: a scan begins where the table begins, not where another one is just now: rows come in the order they were written,
+#: which is nearly always that of their times, and need no sorting
+_IN_ORDER = {"synchronize_seqscans": "off"}
 
 
 class CeleryTable:
@@ -100,29 +106,38 @@ class CeleryTable:
 
     def _asked(
         self, selection: Selection, columns: Sequence[str], notes: list[str]
-    ) -> tuple["sa.Select", dict[str, str]]:
+    ) -> tuple["Statement", dict[str, str]]:
         """The statement for a selection, and the settings that carry its values."""
         import sqlalchemy as sa
 
         table = self.table
         names = [n for n in table.columns if n not in HEAVY or n in columns]
-        statement = table.select_rows(names)
+        more = []
         trace = table.columns.get("traceback")
         if trace and "traceback" not in names and trace.type in _TEXT:
             # needs no decompression, unlike anything else one could ask about a long text
             length = sa.func.octet_length(table.clause.c[trace.name])
-            statement = statement.add_columns(length.label("traceback_bytes"))
+            more.append(length.label("traceback_bytes"))
         lossy = table.everything.get("args_lossy")
         if lossy and lossy.type == "bool":
-            statement = statement.add_columns(table.clause.c.args_lossy)
+            more.append(table.clause.c.args_lossy)
         conditions, settings = _conditions(table, selection, notes)
-        statement = statement.where(*conditions)
+        settings |= _IN_ORDER
+        order: list[Any] = []
         if selection.limit:
             settings["dlq.limit"] = str(selection.limit + 1)  # one more, to know that it was cut
-            statement = statement.order_by(
+            order = [
                 table.clause.c[table.columns["failed_at"].name].desc().nulls_last(),
                 table.clause.c[table.columns["failure_id"].name].desc(),
-            ).limit(sa.cast(sa.func.current_setting("dlq.limit"), sa.BigInteger))
+            ]
+
+        def statement(bare: bool) -> "sa.Select":
+            rows = table.select_rows(names, bare).add_columns(*more).where(*conditions)
+            if not order:
+                return rows
+            limit = sa.cast(sa.func.current_setting("dlq.limit"), sa.BigInteger)
+            return rows.order_by(*order).limit(limit)
+
         return statement, settings
 
     def details(self, failure_ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -149,26 +164,39 @@ class CeleryTable:
             column = table.expression("failure_id")
         if not failure_ids:
             return pa.table({name: pa.array([], pa.string()) for name in names})
-        statement = table.select_rows(names).where(column == sa.any_(wanted))
+
+        def statement(bare: bool) -> "sa.Select":
+            return table.select_rows(names, bare).where(column == sa.any_(wanted))
+
         return self._fetch(statement, {"dlq.ids": _BETWEEN.join(failure_ids)}, [])
 
     def ask(self, sql: str, parameters: Mapping[str, Any]) -> "pd.DataFrame":
         """The rows of a SELECT with `:name` parameters; it may call this table `failed_tasks` and its columns
         by the runbook's names."""
-        return answer(self, sql, parameters)
+        with self.session() as connection:
+            return answer(connection, self.table, sql, parameters)
 
     def _fetch(
-        self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]
+        self, statement: "Statement", settings: Mapping[str, str], notes: list[str]
     ) -> pa.Table:
-        """The statement's rows as Arrow."""
-        return pa.concat_tables(self._coming(statement, settings, notes)).unify_dictionaries()
+        """The statement's rows as Arrow; what their messages say in common is found while they come."""
+        tables = []
+        with Gathering() as gathering:
+            for rows in self._coming(statement, settings, notes):
+                tables.append(rows)
+                if "exception_message" in rows.column_names:
+                    gathering.add(rows["exception_message"])
+            whole = pa.concat_tables(tables).unify_dictionaries()
+            if "exception_message" in whole.column_names:
+                gathering.remember(whole["exception_message"])
+        return whole
 
     def _coming(
-        self, statement: "sa.Select", settings: Mapping[str, str], notes: list[str]
+        self, statement: "Statement", settings: Mapping[str, str], notes: list[str]
     ) -> Iterator[pa.Table]:
         """The same as they come: by ADBC, else by SQLAlchemy."""
         if self.road == "adbc" and self.address.encoding.lower() in ("utf8", "utf-8"):
-            tables = stream.by_adbc(self.address, statement, settings)
+            tables = stream.by_adbc(self.address, statement(True), settings)
             try:
                 first = next(tables)
             except stream.NoRoad as no:
@@ -178,7 +206,7 @@ class CeleryTable:
                 yield from tables
                 return
         with self.session() as connection:
-            yield from stream.by_sqlalchemy(connection, statement, settings)
+            yield from stream.by_sqlalchemy(connection, statement(False), settings)
 
     def _note_undated(self, table: Table, selection: Selection, notes: list[str]) -> None:
         """Says how many failures have no time at all and are therefore in no time range."""
@@ -267,6 +295,7 @@ def _conditions(
             if unseen:
                 notes.append(
                     f"No row has status {', '.join(unseen)}. {table.name} holds {', '.join(table.statuses)}."
+                    f" If one of these means it, say so in the URL: ?status={unseen[0]}:WORD."
                 )
         value = table.expression(column)
         if column == "status" and all(_PLAIN.fullmatch(word) for word in words):

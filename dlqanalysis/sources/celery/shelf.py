@@ -59,6 +59,8 @@ class Shelf:
                     state, detail = State.NOT_REACHED, "it is still archived"
             elif run == run_id:
                 state, detail = State.SENT, "it is archived"
+            elif item.action == "archive":  # whoever replayed it before: that row may be archived
+                state, detail = State.NOT_REACHED, "this run has not archived it"
             else:
                 continue
             found[item.failure_id] = Receipt(failure_id=item.failure_id, state=state, detail=detail)

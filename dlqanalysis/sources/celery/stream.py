@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dlqanalysis.frame import arrow_type
+from dlqanalysis.frame import arrow_type, plain_type
 from dlqanalysis.sources.celery.address import Address
+from dlqanalysis.sources.celery.table import CALENDAR
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+_FIRST, _LAST = (
+    int(datetime.fromisoformat(end).timestamp() * 1e6) for end in CALENDAR
+)  #: microseconds since 1970
 _ROWS = 10_000  #: how many rows at a time on the slow road
 _EXTRA = {"traceback_bytes": pa.int32(), "args_lossy": pa.bool_(), "rows": pa.int64()}
 
@@ -35,14 +41,8 @@ def by_adbc(
         raise NoRoad("ADBC could not connect.") from None
     try:
         with connection, connection.cursor() as cursor, ThreadPoolExecutor(1) as worker:
-            if settings:
-                sets = ", ".join(
-                    f"pg_catalog.set_config(${2 * n + 1}, ${2 * n + 2}, true)"
-                    for n in range(len(settings))
-                )
-                cursor.execute(
-                    f"SELECT {sets}", [part for pair in settings.items() for part in pair]
-                )
+            for pair in settings.items():
+                cursor.execute("SELECT pg_catalog.set_config($1, $2, true)", list(pair))
                 cursor.fetchall()
             cursor.execute(text_of(statement))
             reader = cursor.fetch_record_batch()
@@ -88,17 +88,29 @@ def text_of(statement: "sa.Select") -> str:
 
 
 def _plain(name: str) -> pa.DataType:
-    kind = _EXTRA.get(name) or arrow_type(name)
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    return _EXTRA.get(name) or plain_type(name)
 
 
 def _typed(batch: Any) -> pa.Table:
-    """A batch in the frame's types; columns of few words as dictionaries."""
+    """A batch in the frame's types, with 64-bit offsets; columns of few words as dictionaries."""
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         want = _EXTRA.get(name) or arrow_type(name)
         if pa.types.is_dictionary(want):
             columns[name] = column.cast(pa.string()).dictionary_encode()
+        elif pa.types.is_timestamp(want):
+            columns[name] = _on_calendar(column.cast(want))
         else:
+            want = pa.large_string() if want == pa.string() else want
             columns[name] = column if column.type == want else column.cast(want)
     return pa.table(columns)
+
+
+def _on_calendar(times: Any) -> Any:
+    """Times, null where no calendar here can hold them: infinity comes as one of these."""
+    ends = pc.min_max(times.cast(pa.int64())).as_py()
+    if ends["min"] is None or (ends["min"] >= _FIRST and ends["max"] <= _LAST):
+        return times
+    numbers = times.cast(pa.int64())
+    held = pc.and_(pc.greater_equal(numbers, _FIRST), pc.less_equal(numbers, _LAST))
+    return pc.if_else(held, numbers, None).cast(times.type)

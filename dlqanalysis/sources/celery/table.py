@@ -6,6 +6,7 @@ The source and the hand share it, so that both read the same text of a row and a
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ CONTENT = ("failure_id", "task_id", "task_name", "queue", "args", "kwargs")  #: 
 _TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "char", "name", "citext"})
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _TIMES = frozenset({"timestamptz", "timestamp", "date"})
-_FIRST, _LAST = "0001-01-01 00:00:00+00", "9999-12-31 00:00:00+00"
+CALENDAR = "0001-01-01 00:00:00+00", "9999-12-31 00:00:00+00"  #: the times that are times here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,18 +85,22 @@ class Table:
             )
         return word
 
-    def expression(self, column: str) -> "sa.ColumnElement":
-        """A frame column as SQL: text as text, times in UTC, a null for a time no calendar here can hold."""
+    def expression(self, column: str, bare: bool = False) -> "sa.ColumnElement":
+        """A frame column as SQL: text as text, times in UTC, a null for a time no calendar here can hold.
+
+        `bare`: as the table has it, where Arrow makes the same of it later, at a tenth of what it costs the server.
+        """
         import sqlalchemy as sa
 
         have = self.columns[column]
         value = self.clause.c[have.name]
+        number = have.type in _INTEGERS and SCHEMA[column] != "Int32"
+        if bare and (number or have.type == "timestamptz"):
+            return value
         if SCHEMA[column] == "datetime64[us, UTC]":
             if have.type != "timestamptz":  # naive times are UTC
                 value = sa.func.timezone("UTC", sa.cast(value, sa.TIMESTAMP))
-            bounds = [
-                sa.cast(sa.literal(bound), sa.TIMESTAMP(timezone=True)) for bound in (_FIRST, _LAST)
-            ]
+            bounds = [sa.cast(sa.literal(bound), sa.TIMESTAMP(timezone=True)) for bound in CALENDAR]
             return sa.case((value.between(*bounds), value))
         if SCHEMA[column] == "Int32":
             bounded = sa.func.least(sa.func.greatest(value, -(2**31)), 2**31 - 1)
@@ -108,7 +113,7 @@ class Table:
         """Whether a column of the frame has a column here."""
         return column in self.columns
 
-    def select_rows(self, columns: Iterable[str] = CONTENT) -> "sa.Select":
+    def select_rows(self, columns: Iterable[str] = CONTENT, bare: bool = False) -> "sa.Select":
         """SELECT of these columns of the frame under the frame's names; missing ones come as null text.
 
         Add `.where(table.expression("failure_id") == bindparam)` or what is needed.
@@ -117,7 +122,7 @@ class Table:
 
         null = sa.cast(sa.null(), sa.Text)
         parts = [
-            (self.expression(name) if name in self.columns else null).label(name)
+            (self.expression(name, bare) if name in self.columns else null).label(name)
             for name in columns
         ]
         return sa.select(*parts).select_from(self.clause)
@@ -204,6 +209,7 @@ def match(
     chosen: dict[str, Column] = {}
     taken = set(said.values())
     notes: list[str] = []
+    lacking: list[str] = []
     for column, name in said.items():
         if column not in NAMES:
             raise SettingsError(
@@ -233,10 +239,8 @@ def match(
                 f" URL: ?map={column}:{maybe[0]}"
             )
         elif column in REQUIRED:
-            raise SchemaError(
-                f"{table} has no column for {column} (looked for {', '.join(plain + loose)}). It has"
-                f" {', '.join(sorted(there))}. Say which one it is in the URL: ?map={column}:COLUMN"
-            )
+            lacking.append(column)
+            continue
         else:
             if column in NOTEWORTHY:
                 which = (
@@ -251,9 +255,12 @@ def match(
         chosen[column] = there[name]
         taken.add(name)
     if not ({"exception_type", "exception_message"} & set(chosen)):
+        lacking.append("exception_message")  # exception_type would do as well
+    if lacking:  # all at once: one after the other would be as many tries
+        left = sorted(set(there) - {have.name for have in chosen.values()})
         raise SchemaError(
-            f"{table} has neither exception_type nor exception_message. It has {', '.join(sorted(there))}."
-            " Say which one it is in the URL: ?map=exception_message:COLUMN"
+            f"{table} has no column that is known for {', '.join(lacking)}. It has {', '.join(left)}. Say which is"
+            f" which in the URL: ?map={','.join(f'{column}:COLUMN' for column in lacking)}"
         )
     return {name: chosen[name] for name in COLUMNS if name in chosen}, notes
 
@@ -279,6 +286,10 @@ def _refuse_type(column: str, have: Column, table: str) -> None:
         )
 
 
+#: the journal's and the hand's own tables: a team may keep them in the same database
+_OURS = re.compile(r"dlq_(?:runs|items|entries|claims)$|dlqanalysis_")
+
+
 def _find(connection: "sa.Connection", address: "Address") -> tuple[int, str, str]:
     find = """
         SELECT c.oid, n.nspname, c.relkind FROM pg_catalog.pg_class c
@@ -302,14 +313,14 @@ def _find(connection: "sa.Connection", address: "Address") -> tuple[int, str, st
         raise SchemaError(
             f"{sentence} There is one in schema {same[0]}: add ?schema={same[0]} to the URL."
         )
-    alike = [t for _, t in others if re.search("fail|dead|dlq|letter", t, re.IGNORECASE)][:5]
+    theirs = dict.fromkeys(t for _, t in others if not _OURS.match(t))
+    alike = [t for t in theirs if re.search("fail|dead|dlq|letter", t, re.IGNORECASE)]
+    alike = sorted(alike, key=lambda t: -SequenceMatcher(None, t, address.table).ratio())[:5]
     if alike:
         raise SchemaError(
             f"{sentence} These look alike: {', '.join(alike)}. Name one in the URL: ?table={alike[0]}"
         )
-    known = (
-        did_you_mean(address.table, [t for _, t in others][:20]) if others else "It has no tables."
-    )
+    known = did_you_mean(address.table, [*theirs][:20]) if theirs else "It has no tables."
     raise SchemaError(f"{sentence} {known} Name it in the URL: ?table=NAME")
 
 

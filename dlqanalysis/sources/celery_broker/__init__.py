@@ -8,7 +8,7 @@ DLQ_WORKERS_URL='celery+redis://host/0'.
 from typing import NoReturn
 
 from dlqanalysis.errors import SettingsError
-from dlqanalysis.profile import setting
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources.celery_broker.address import Address
 from dlqanalysis.sources.celery_broker.hand import RevokeHand
 from dlqanalysis.sources.celery_broker.monitor import CeleryMonitor
@@ -32,7 +32,7 @@ CANNOT = {
 def open_source(url: str, name: str = "celery") -> NoReturn:
     """A broker holds no failures to read: says where they are."""
     raise SettingsError(
-        f"A Celery broker keeps no failures. Set DLQ_{name.upper().replace('-', '_')}_URL to the failed_tasks"
+        f"A Celery broker keeps no failures. Set {variable_of(name)} to the failed_tasks"
         " table (postgresql://), the dead-letter queues (amqp://host/vhost?queue=NAME) or the result backend"
         " (results+redis://). dlq.depths, dlq.workers and dlq.running look at the broker."
     )

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
-from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Finding
 from dlqanalysis.sources import _amqp
+from dlqanalysis.sources._management import Management
 from dlqanalysis.sources.celery_broker.address import Address
 from dlqanalysis.sources.celery_broker.redis_queues import Row
 
@@ -23,7 +23,9 @@ class AmqpQueues:
 
     def __init__(self, address: Address, management: str | None, variable: str) -> None:
         self.address, self.variable = address, variable
-        self._api = _Api(management, address, variable) if management else None
+        self._api = (
+            Management(management, address.broker, variable, address.ca) if management else None
+        )
 
     def rows(self, named: Iterable[str]) -> tuple[list[Row], list[str]]:
         """A row a queue and state, and what to know of it. `named` are queues that workers take from."""
@@ -53,7 +55,7 @@ class AmqpQueues:
         """Does it let us in, and does it take messages."""
         with self._connection():
             text = f"{self.address.place} answers."
-        alarms = list(self._api.alarms()) if self._api else []
+        alarms = self._api.alarms() if self._api else []
         if not alarms:
             known = "" if self._api else f" Set {self.variable} to see alarms, too."
             return [Finding(name="broker", severity="ok", text=text + known)]
@@ -68,8 +70,8 @@ class AmqpQueues:
 
     def _told(self, consumed: set[str]) -> Iterator[Row]:
         assert self._api is not None
-        queues, dead = self._api.queues()
-        for told in queues:
+        dead = self._api.graveyards()
+        for told in self._api.queues():
             name = str(told.get("name"))
             if name.endswith(_NO_TASKS) or name.startswith(_NO_TASKS_START):
                 continue
@@ -91,14 +93,13 @@ class AmqpQueues:
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
-        import pika
         from pika import exceptions
 
-        parameters = _amqp.parameters(self.address.broker)
+        parameters = _amqp.parameters(self.address.broker, ca=self.address.ca)
         try:
             # pika leaks its own sockets when nobody answers; ask with one of ours first
             socket.create_connection((parameters.host, parameters.port), timeout=10).close()
-            connection = pika.BlockingConnection(parameters)
+            connection = _amqp.connect(parameters)
         except (exceptions.AMQPError, OSError) as error:
             raise ConnectError(
                 f"The broker at {self.address.place} does not answer ({type(error).__name__}). Check the broker"
@@ -128,61 +129,3 @@ def _declared(connection: Any, queue: str) -> tuple[int, int | None] | None:
     with suppress(exceptions.AMQPError):
         channel.close()
     return told.message_count, told.consumer_count
-
-
-class _Api:
-    """The management API of one vhost."""
-
-    def __init__(self, url: str, address: Address, variable: str) -> None:
-        parts, broker = urlsplit(url), urlsplit(address.broker)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"{variable} is no URL. Write http://user:password@host:15672.")
-        whose = parts if parts.username else broker
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        port = f":{parts.port}" if parts.port else ""
-        self._place, self._variable = f"{parts.scheme}://{host}{port}", variable
-        self._base = f"{self._place}{parts.path.rstrip('/')}"
-        self._vhost = quote(_amqp.vhost(address.broker), safe="")
-        self._auth = (unquote(whose.username or "guest"), unquote(whose.password or "guest"))
-
-    def queues(self) -> tuple[list[dict[str, Any]], set[str]]:
-        """What is known of every queue, and the names of those that others dead-letter into."""
-        queues = self._get(f"/api/queues/{self._vhost}")
-        bindings = self._get(f"/api/bindings/{self._vhost}")
-        exchanges, dead = set(), set()
-        for told in queues:
-            policy = told.get("effective_policy_definition") or {}
-            settings = {**policy, **(told.get("arguments") or {})}
-            exchange = settings.get("x-dead-letter-exchange", settings.get("dead-letter-exchange"))
-            route = settings.get(
-                "x-dead-letter-routing-key", settings.get("dead-letter-routing-key")
-            )
-            if exchange == "":
-                dead.add(str(route or told.get("name")))
-            elif exchange is not None:
-                exchanges.add(str(exchange))
-        dead |= {str(one.get("destination")) for one in bindings if one.get("source") in exchanges}
-        return queues, dead
-
-    def alarms(self) -> Iterator[str]:
-        """Which nodes are out of memory or disk."""
-        for node in self._get("/api/nodes"):
-            for what, key in (("memory", "mem_alarm"), ("disk space", "disk_free_alarm")):
-                if node.get(key):
-                    yield f"{node.get('name')} is out of {what}"
-
-    def _get(self, path: str) -> list[dict[str, Any]]:
-        import httpx
-
-        try:
-            answer = httpx.get(f"{self._base}{path}", auth=self._auth, timeout=10)
-            if answer.status_code < 400:
-                found = answer.json()
-                return [one for one in found if isinstance(one, dict)]
-            said = f"answered {answer.status_code}"
-        except (httpx.HTTPError, ValueError, TypeError) as error:
-            said = f"does not answer ({type(error).__name__})"
-        raise ConnectError(
-            f"The management API at {self._place} {said}. Check {self._variable} and that its user has the tag"
-            " 'monitoring', or unset it."
-        )

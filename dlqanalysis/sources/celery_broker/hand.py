@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from dlqanalysis.errors import ConnectError
+from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.frame import from_records
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.sources.celery_broker import rows
@@ -64,6 +64,8 @@ class RevokeHand:
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """Revoke those that no worker has begun, in one broadcast, then look who has them on the list."""
+        if action != "revoke":
+            raise RunError(f"{self.name} can revoke, not {action}.")
         try:
             answers = self._workers.ask("active")
             why = "" if answers["active"] else "no worker answered: nobody would hear it"

@@ -9,6 +9,7 @@ from dlqanalysis import readings
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.frame import from_records
 from dlqanalysis.model import Finding
+from dlqanalysis.profile import variable_of
 from dlqanalysis.sources.celery_broker import rows
 from dlqanalysis.sources.celery_broker.address import Address
 from dlqanalysis.sources.celery_broker.amqp_queues import AmqpQueues
@@ -23,7 +24,7 @@ class CeleryMonitor:
         self, address: Address, management: str | None = None, name: str = "celery"
     ) -> None:
         self.address, self._workers = address, Workers(address)
-        variable = f"DLQ_{name.upper().replace('-', '_')}_MANAGEMENT_URL"
+        variable = variable_of(name, "MANAGEMENT_URL")
         self._redis = RedisQueues(address) if address.server else None
         self._amqp = None if address.server else AmqpQueues(address, management, variable)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Finding
+from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources.celery_broker.address import Address
 
 if TYPE_CHECKING:
@@ -63,7 +64,12 @@ class RedisQueues:
     def findings(self, now: datetime) -> list[Finding]:
         """Does it answer, can it lose tasks, and does it give tasks out a second time."""
         with self._client() as client:
-            found = [self._answers(client)]
+            client.ping()
+            text = f"{self.address.place} answers."
+            found = [
+                Finding(name="broker", severity="ok", text=text),
+                *keeps(client, self.address.place),
+            ]
             oldest = client.zrange(self._key("unacked_index"), 0, 0, withscores=True)
             late = (now - self.address.visibility).timestamp()
             count = int(client.zcount(self._key("unacked_index"), "-inf", late))
@@ -83,26 +89,6 @@ class RedisQueues:
             " above the longest task and countdown (here: ?visibility_timeout=)."
         )
         return Finding(name="unacked", severity="warning", text=text, facts=facts)
-
-    def _answers(self, client: "redis.Redis") -> Finding:
-        try:
-            told: Any = client.info("memory")
-        except Exception as error:
-            if type(error).__name__ != "NoPermissionError":
-                raise
-            client.ping()
-            return Finding(name="broker", severity="ok", text=f"{self.address.place} answers.")
-        policy, most = str(told.get("maxmemory_policy", "")), int(told.get("maxmemory", 0))
-        used = int(told.get("used_memory", 0))
-        facts = {"used_memory": used, "maxmemory": most, "maxmemory_policy": policy}
-        if most and policy.startswith("allkeys"):
-            text = f"{self.address.place} may drop whole queues when its memory is full (maxmemory-policy {policy}). Set it to noeviction."
-            return Finding(name="broker", severity="critical", text=text, facts=facts)
-        if most and used > 0.9 * most:
-            text = f"{self.address.place} uses {used / most:.0%} of its memory: soon it takes no tasks. Free some, or raise maxmemory."
-            return Finding(name="broker", severity="critical", text=text, facts=facts)
-        text = f"{self.address.place} answers and has memory left."
-        return Finding(name="broker", severity="ok", text=text, facts=facts)
 
     def _bindings(self, client: "redis.Redis") -> dict[tuple[str, str], str]:
         """(exchange, routing key) -> queue, as kombu notes them; without the queues of control and events."""

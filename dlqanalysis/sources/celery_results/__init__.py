@@ -1,20 +1,18 @@
 """Celery result backends: `results+redis://host/1`, `results+postgresql://host/database`. Read only.
 
-Options: `prefix` (Redis; default celery-task-meta-), `table` (Postgres; default: celery_taskmeta and
-django_celery_results_taskresult, whichever is there), `expires` (Postgres; result_expires, such as 1d).
+Options: `prefix` (Redis; default celery-task-meta-), `ca` (rediss; the certificate authority's file), `table`
+(Postgres; default: celery_taskmeta and django_celery_results_taskresult, whichever is there), `expires`
+(Postgres; result_expires, such as 1d).
 """
 
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.model import duration
+from dlqanalysis.sources import _url
 from dlqanalysis.sources.celery_results.source import ResultSource
 
-if TYPE_CHECKING:
-    from dlqanalysis.model import Hand
-
-__all__ = ["ResultSource", "open_hand", "open_source"]
+__all__ = ["ResultSource", "open_source"]
 
 _REDIS = ("prefix",)
 _POSTGRES = ("table", "expires")
@@ -31,16 +29,17 @@ _LIBPQ = (
 
 CAN = {"read": "failed results; arguments only where the backend was told to keep them"}
 CANNOT = {
-    "replay": "a result does not hold the message: replay from the table or the dead-letter queue",
+    "replay": "a result does not hold the message: connect the hand to the failed_tasks table or the dead-letter queue"
+    " of the same tasks (they share their task_id)",
 }
 
 
 def open_source(url: str, name: str = "celery") -> ResultSource:
     """The source at a URL, whatever its name. Connects when it is first read."""
-    parts = urlsplit(url.removeprefix("results+"))
+    parts = _url.parts_of(url.removeprefix("results+"))
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme in ("redis", "rediss"):
-        ours, known = _REDIS, _REDIS
+        ours, known = _REDIS, (*_REDIS, "ca")
     else:
         ours, known = _POSTGRES, (*_POSTGRES, *_LIBPQ)
     for option in options:
@@ -58,11 +57,3 @@ def open_source(url: str, name: str = "celery") -> ResultSource:
 
     expires = duration(mine["expires"]) if mine.get("expires") else None
     return ResultSource(Tables(bare, mine.get("table") or None, expires))
-
-
-def open_hand(url: str, name: str = "celery") -> "Hand":
-    """There is none: a result knows nothing of chains, callbacks and headers, and often not its arguments."""
-    raise SettingsError(
-        "A result backend cannot be replayed from: it does not hold the messages. Connect the hand to the"
-        " failed_tasks table or the dead-letter queue of the same tasks (they share their task_id)."
-    )

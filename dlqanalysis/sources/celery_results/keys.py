@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Selection
+from dlqanalysis.sources import _redis
 from dlqanalysis.sources.celery_results.rows import from_json, unreadable
 
 _STEP = 500  #: keys that one SCAN looks at, and values fetched at a time
@@ -18,14 +19,12 @@ class Keys:
     """The results of one Redis database."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        import redis
-
         parts = urlsplit(url)
         self.place = f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"
         database = parts.path.strip("/") or "0"
         self.name = f"results:redis/{database}"
         self._prefix = prefix
-        self._redis = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=5)
+        self._redis = _redis.as_celery_has_it(url)
 
     def records(self, selection: Selection) -> Iterator[dict[str, Any]]:
         """Every result that failed, or cannot be read. SCAN may show a key twice; it is one row."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dlqanalysis.sources._json_text import members
+from dlqanalysis.text import storable
 
 _WORDS = {"failure": "failed", "failed": "failed"}
 FAILED = ("FAILURE", "REVOKED", "REJECTED", "RETRY")  #: the states that are rows
@@ -122,4 +123,4 @@ def when(found: Any) -> datetime | None:
 def _text(found: Any) -> str | None:
     if found is None or found == "":
         return None
-    return str(found).encode("utf-8", "backslashreplace").decode()
+    return storable(str(found))

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from dlqanalysis.frame import COLUMNS, HEAVY, arrow_type
+from dlqanalysis.frame import COLUMNS, light, to_arrow
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
 
@@ -51,15 +51,15 @@ class ResultSource:
 
         A result is kept under its task's id: one that ran again shows its last failure only.
         """
-        wanted = [name for name in COLUMNS if name not in HEAVY or name in columns]
-        pages, page = [to_arrow([], self.name, [*wanted, "traceback"])], []
+        wanted = light(columns)
+        pages, page = [self._framed([], wanted)], []
         asked = _ours(selection)
         for record in self._backend.records(asked):
             page.append(record)
             if len(page) >= _PAGE:
-                pages.append(to_arrow(page, self.name, [*wanted, "traceback"]))
+                pages.append(self._framed(page, wanted))
                 page = []
-        pages.append(to_arrow(page, self.name, [*wanted, "traceback"]))
+        pages.append(self._framed(page, wanted))
         table = pa.concat_tables(pages).unify_dictionaries()
         table, truncated, cut = narrowed(table, asked)
         notes = [*self._backend.notes(), *cut]
@@ -78,7 +78,10 @@ class ResultSource:
         found = self._backend.some([failure_id.rpartition("/")[0] for failure_id in failure_ids])
         records = [record for record in found if record["failure_id"] in wanted]
         names = [name for name in COLUMNS if name == "failure_id" or name in columns]
-        return to_arrow(records, self.name, names)
+        return to_arrow(records, names, source=self.name)
+
+    def _framed(self, records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> pa.Table:
+        return to_arrow(records, [*wanted, "traceback"], source=self.name)
 
     def close(self) -> None:
         """Give connections back."""
@@ -92,15 +95,3 @@ def _ours(selection: Selection) -> Selection:
     from dlqanalysis.sources.celery_results.rows import status_of
 
     return replace(selection, status=tuple(status_of(word) for word in selection.status))
-
-
-def to_arrow(records: Sequence[dict[str, Any]], source: str, names: Sequence[str]) -> pa.Table:
-    """Records as columns of the frame."""
-    arrays = {}
-    for name in dict.fromkeys(names):
-        kind = arrow_type(name)
-        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        values = [source if name == "source" else entry.get(name) for entry in records]
-        array = pa.chunked_array([pa.array(values, plain)])
-        arrays[name] = array.dictionary_encode() if pa.types.is_dictionary(kind) else array
-    return pa.table(arrays)

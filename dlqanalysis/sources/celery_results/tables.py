@@ -41,8 +41,8 @@ class Tables:
                 if bound and "date_done" in columns:
                     naive = columns["date_done"] == "timestamp without time zone"
                     moment = bound.replace(tzinfo=None) if naive else bound
-                    condition = f"(date_done IS NULL OR date_done {compare} %s)"
-                    where.append(sql.SQL(condition))
+                    condition = sql.SQL("(date_done IS NULL OR date_done {} %s)")
+                    where.append(condition.format(sql.SQL(compare)))
                     values.append(moment)
             yield from self._rows(table, columns, sql.SQL(" AND ").join(where), values)
 

@@ -6,22 +6,17 @@ expression for the beginning of a line, with the groups time and message, and wo
 its time is written, in strptime's words, where it is not ISO 8601).
 """
 
-from typing import TYPE_CHECKING
-
-from dlqanalysis.errors import SettingsError
 from dlqanalysis.sources.logs.address import Address
 from dlqanalysis.sources.logs.source import LogSource
 
-if TYPE_CHECKING:
-    from dlqanalysis.model import Hand
-
-__all__ = ["LogSource", "open_hand", "open_source"]
+__all__ = ["LogSource", "open_source"]
 
 CAN = {
     "read": "failures, retries and later successes of tasks, with tracebacks, as far back as the files go",
 }
 CANNOT = {
-    "replay": "a log does not hold arguments or messages: join it by task_id with the system that has them",
+    "replay": "a log does not hold arguments or messages: connect the hand to the system that the tasks came from (they"
+    " share their task_id)",
     "monitor": "a log tells what was, not how deep queues are: set DLQ_<NAME>_BROKER_URL",
 }
 
@@ -29,11 +24,3 @@ CANNOT = {
 def open_source(url: str, name: str = "logs") -> LogSource:
     """The source for a path, a pattern such as celery.log*, or a log+file URL. Files are read when asked for."""
     return LogSource(Address.parse(url))
-
-
-def open_hand(url: str, name: str = "logs") -> "Hand":
-    """There is none: a log holds no messages."""
-    raise SettingsError(
-        "A log cannot be replayed from: it does not hold the messages. Connect the hand to the system that the"
-        " tasks came from (they share their task_id)."
-    )

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dlqanalysis.text import decoded
+
 _TASK = rb"(?P<name>[^\[\]\r\n]{1,300}?)\[(?P<id>[^\]\r\n]{1,300})\]"
 _SAYS = (
     rb"Task " + _TASK + rb" (?:"
@@ -59,8 +61,10 @@ def event(line: bytes, start: int, anchored: bool) -> Event | None:
     if found is None:
         return None
     if found.lastgroup == "succeeded":  # half of a log's lines are these
-        return Event("succeeded", text(found["name"]), text(found["id"]))
-    groups = {name: text(value) for name, value in found.groupdict().items() if value is not None}
+        return Event("succeeded", decoded(found["name"]), decoded(found["id"]))
+    groups = {
+        name: decoded(value) for name, value in found.groupdict().items() if value is not None
+    }
     name, task_id = groups.get("name"), groups.get("id")
     if "revoked" in groups:
         return Event("revoked", name, task_id)
@@ -119,12 +123,7 @@ def exception(told: str, trace: str) -> tuple[str | None, str]:
 def id_in_headers(body: bytes) -> str | None:
     """The task's id in the headers that a worker prints of a message it does not know."""
     found = _HEADER_ID.search(body)
-    return text(found[1]) if found else None
-
-
-def text(raw: bytes) -> str:
-    """Bytes of a log as text; what is no UTF-8 shows as escapes, and stays as it is in `raw`."""
-    return raw.decode("utf-8", "backslashreplace")
+    return decoded(found[1]) if found else None
 
 
 def _unescaped(found: re.Match[str]) -> str:

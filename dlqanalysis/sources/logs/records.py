@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dlqanalysis.sources.logs.address import Address
-from dlqanalysis.sources.logs.events import Event, event, text
+from dlqanalysis.sources.logs.events import Event, event
+from dlqanalysis.text import decoded, storable
 
 MOST = 256 << 10  #: bytes of a record that are kept
 _CUT = b"... (cut here: the record is longer)\n"
@@ -95,7 +96,7 @@ def of_text(
             when = moment(head[groups["time"]], address)
             tally.no_time += when is None
             worker = head[groups["worker"]] if "worker" in groups else None
-            current = Record(offset, when, text(worker) if worker else None, about, line)
+            current = Record(offset, when, decoded(worker) if worker else None, about, line)
         elif not own and (head["level"] or head["before"] or head["after"]) in _GRAVE:
             tally.other_errors += 1
     if current is not None:
@@ -157,16 +158,12 @@ def _entry(line: bytes) -> tuple[datetime | None, Any, str | None, bytes] | None
         when += timedelta(microseconds=int(micros) % 1_000_000)
     except (ValueError, TypeError, OverflowError, OSError):
         when = None
-    return when, repr((host, stream)), _clean(host), said
-
-
-def _clean(host: Any) -> str | None:
-    return host.encode("utf-8", "backslashreplace").decode() if isinstance(host, str) else None
+    return when, repr((host, stream)), storable(host) if isinstance(host, str) else None, said
 
 
 def moment(stamp: bytes, address: Address) -> datetime | None:
     """A line's time in UTC, in the zone that it or the address names; None where it is no time."""
-    told = text(stamp)
+    told = decoded(stamp)
     try:
         if address.time:
             when = datetime.strptime(told, address.time)

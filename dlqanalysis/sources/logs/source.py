@@ -17,7 +17,6 @@ from dlqanalysis.frame import COLUMNS, HEAVY, arrow_type
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
 from dlqanalysis.sources.logs.address import SCHEME, Address
-from dlqanalysis.sources.logs.events import text
 from dlqanalysis.sources.logs.lines import BROKEN, lines, opened
 from dlqanalysis.sources.logs.records import (
     HEAD,
@@ -32,6 +31,7 @@ from dlqanalysis.sources.logs.records import (
     of_text,
 )
 from dlqanalysis.sources.logs.story import Story
+from dlqanalysis.text import decoded
 
 _PROBED = 2_000  #: lines that are looked at to know a file
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -123,7 +123,7 @@ class LogSource:
                 for offset in sorted(offsets):
                     record = self._at(file, logs[identity].reader, offset)
                     if record is not None:
-                        rest = text(record.rest)
+                        rest = decoded(record.rest)
                         about = {"traceback": rest or None, "raw": record.first + record.rest}
                         found[f"{identity}:{offset}"] = about
         return found

@@ -5,9 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dlqanalysis.frame import arrow_type
-from dlqanalysis.sources.logs.events import Event, exception, id_in_headers, text
+from dlqanalysis.frame import SCHEMA, plain_type
+from dlqanalysis.sources.logs.events import Event, exception, id_in_headers
 from dlqanalysis.sources.logs.records import Record
+from dlqanalysis.text import decoded
 
 _COLUMNS = (
     "failure_id", "task_id", "task_name", "status", "exception_type", "exception_message", "retries",
@@ -41,7 +42,7 @@ class Story:
         limit = event.exception.startswith("TimeLimitExceeded")
         if limit and self._told_before(event):
             return
-        trace = text(record.rest)
+        trace = decoded(record.rest)
         if event.exception.startswith("NotRegistered"):
             task_id, trace = id_in_headers(record.rest), ""
         if event.kind == "rejected":
@@ -101,10 +102,9 @@ class Story:
         arrays: dict[str, Any] = {}
         fixed = {"source": source, "payload_state": "missing"}
         for name, values in [*self.columns.items(), *((n, [v] * rows) for n, v in fixed.items())]:
-            kind = pa.int64() if name == "traceback_bytes" else arrow_type(name)
-            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-            array = pa.chunked_array([pa.array(values, plain)])
-            arrays[name] = array.dictionary_encode() if pa.types.is_dictionary(kind) else array
+            kind = pa.int64() if name == "traceback_bytes" else plain_type(name)
+            array = pa.chunked_array([pa.array(values, kind)])
+            arrays[name] = array.dictionary_encode() if SCHEMA.get(name) == "category" else array
         for name in ("queue", "args", "kwargs"):
             arrays[name] = pa.nulls(rows, pa.string())
         return pa.table(arrays)

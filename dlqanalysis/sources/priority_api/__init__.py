@@ -6,7 +6,7 @@ DLQ_<NAME>_TOKEN. Where its Redis can be reached, `priority+redis://host:6379/0`
 
 from typing import Any
 
-from dlqanalysis.profile import setting
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources.priority_api.client import open_client
 from dlqanalysis.sources.priority_api.hand import PriorityApiHand
 from dlqanalysis.sources.priority_api.monitor import PriorityApiMonitor
@@ -59,5 +59,5 @@ def open_monitor(url: str, name: str = "priority") -> PriorityApiMonitor:
 
 
 def _opened(url: str, name: str, part: str) -> Any:
-    variable = f"DLQ_{name.upper().replace('-', '_')}_{part}"
+    variable = variable_of(name, part)
     return open_client(url, setting(name, part), token_name=variable)

@@ -5,8 +5,9 @@ from urllib.parse import quote
 
 from dlqanalysis.sources._http import Client
 from dlqanalysis.sources._json_text import members, value
-from dlqanalysis.sources._priority import DONE, UNDER_WAY, Entry, text
+from dlqanalysis.sources._priority import DONE, UNDER_WAY, Entry
 from dlqanalysis.sources.priority_api.listing import failure_id, listed, task_of
+from dlqanalysis.text import written
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def look(client: Client, failure: str, *, whole: bool = False) -> Look:
     others = [one for one in (other, *same) if one is not None and _newer(one, failure)]
     later = others[0] if mine is None and others else None
     if mine is not None:
-        status = status or text(mine.value("current_status") or "").lower()
+        status = status or written(mine.value("current_status") or "").lower()
     return Look(mine, later, status, len(same), sure=not found.cut)
 
 
@@ -64,7 +65,7 @@ def _shown(content: bytes, priority: str) -> tuple[Entry | None, str]:
         about = parts.get("task_metadata", "")
         known = value(members(about).get("status")) if about.startswith("{") else None
         status = known or entry.value("current_status") or ""
-        return entry, text(status).lower()
+        return entry, written(status).lower()
     except ValueError:
         return None, ""
 

@@ -16,11 +16,12 @@ import pandas as pd
 from dlqanalysis.errors import DLQError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.sources._http import Answer, Client, NoAnswer
-from dlqanalysis.sources._priority import DONE, PRIORITIES, UNDER_WAY, Entry, Options, hash_of, text
+from dlqanalysis.sources._priority import DONE, PRIORITIES, UNDER_WAY, Entry, Options, hash_of
 from dlqanalysis.sources.priority_api import preflight
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
 from dlqanalysis.sources.priority_api.evidence import Look, look
 from dlqanalysis.sources.priority_api.listing import failure_id, listed, task_of
+from dlqanalysis.text import written
 
 _SILENCES = 3  # uncertain answers in a row, after which the rest of a batch is not tried
 _LOOKS = (0.0, 0.3, 1.0)  # seconds before each look after a retry
@@ -87,15 +88,14 @@ class PriorityApiHand:
         """
         if action != "replay":
             raise RunError(f"{self.name} can replay, not {action}: {REDIS_ROAD}.")
-        silences, lie = 0, ""
+        silences, lie, stop = 0, "", ""
         for item in items:
-            if lie or silences >= _SILENCES:
-                why = (
-                    "the first retry of this run did nothing"
-                    if lie
-                    else "no answer, again and again"
-                )
-                yield _receipt(item, State.SKIPPED, f"not tried: {why}")
+            if lie:
+                why = "not tried: the first retry of this run did nothing"
+                yield _receipt(item, State.SKIPPED, why)
+                continue
+            if stop:
+                yield _receipt(item, State.NOT_REACHED, stop)
                 continue
             receipt, lied = self._replay(item, run_id)
             silences = silences + 1 if receipt.state == State.UNCERTAIN else 0
@@ -103,6 +103,10 @@ class PriorityApiHand:
                 self._proven.add(run_id)
             elif lied and run_id not in self._proven:
                 lie = receipt.detail
+            elif receipt.state == State.NOT_REACHED:  # it is the API that is not well, not the item
+                stop = receipt.detail
+            elif silences >= _SILENCES:
+                stop = f"not tried: {silences} in a row had no answer. Is the API well?"
             yield receipt
         if lie:
             raise RunError(f"{self.name} retries nothing: {lie}. To replay, {REDIS_ROAD}.")
@@ -115,7 +119,7 @@ class PriorityApiHand:
                 before = look(self._client, item.failure_id, whole=run_id not in self._proven)
             except DLQError as error:
                 why = f"not tried, it could not be looked at: {error}"
-                return _receipt(item, State.SKIPPED, why), False
+                return _receipt(item, State.NOT_REACHED, why), False
             if why := _objection(item, before):
                 return _receipt(item, State.SKIPPED, f"not tried: {why}"), False
             entry = before.entry
@@ -131,7 +135,7 @@ class PriorityApiHand:
                 if lost.sent:
                     why = f"asked, not answered: {lost}"
                     return _receipt(item, State.UNCERTAIN, why), False
-                return _receipt(item, State.REFUSED, f"nothing was sent: {lost}"), False
+                return _receipt(item, State.NOT_REACHED, f"nothing was sent: {lost}"), False
             if answer.status != 429:
                 return self._judged(item, before, answer)
             wait, waited = answer.retry_after(), waited + 1
@@ -140,7 +144,7 @@ class PriorityApiHand:
                     f"too many requests (429), asked {waited} times; come back in {wait:.0f} s with a slower"
                     " rate"
                 )
-                return _receipt(item, State.REFUSED, why), False
+                return _receipt(item, State.NOT_REACHED, why), False
             self._sleep(wait)
 
     def _judged(self, item: Item, before: Look, answer: Answer) -> tuple[Receipt, bool]:
@@ -224,12 +228,12 @@ class PriorityApiHand:
             message = ""
             if failure in here:
                 outcome, detail = Outcome.PENDING, "its entry is where it was"
-                status = text((entry.value("current_status") if entry else "") or "").lower()
+                status = written((entry.value("current_status") if entry else "") or "").lower()
                 if status in DONE:
                     outcome, detail = Outcome.SUCCEEDED, f"its task is {status}"
             elif entry is not None and time_of > failure.partition("@")[2].partition("#")[0]:
                 outcome, detail = Outcome.FAILED_AGAIN, f"it is back as {failure_id(entry)}"
-                message = text(entry.value("exception_message") or "")
+                message = written(entry.value("exception_message") or "")
             elif waiting:
                 outcome, detail = Outcome.PENDING, "no new entry so far"
             else:
@@ -241,6 +245,12 @@ class PriorityApiHand:
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
+
+    def __enter__(self) -> "PriorityApiHand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _objection(item: Item, now: Look) -> str:

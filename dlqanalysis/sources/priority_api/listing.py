@@ -12,8 +12,9 @@ from urllib.parse import quote, unquote
 from dlqanalysis.errors import ConnectError, QueryError, SchemaError
 from dlqanalysis.sources._http import Answer, Client
 from dlqanalysis.sources._json_text import elements, members, value
-from dlqanalysis.sources._priority import PRIORITIES, Entry, naive, offset, text
+from dlqanalysis.sources._priority import PRIORITIES, Entry, naive, offset
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
+from dlqanalysis.text import written
 
 _LISTS = ("items", "results", "data", "tasks", "entries")
 _FIRST = 500
@@ -133,7 +134,7 @@ def failure_id(entry: Entry) -> str:
         import hashlib
 
         return f"{entry.priority}:@{hashlib.sha1(entry.raw).hexdigest()[:16]}"
-    moment = text(value(failed)) if failed else ""
+    moment = written(value(failed)) if failed else ""
     return f"{entry.priority}:{_quoted(task)}@{_quoted(moment)}"
 
 
@@ -179,7 +180,7 @@ def stats(client: Client) -> Stats:
         counts,
         total if isinstance(total, int) else sum(counts.values()) if counts else None,
         zone_of(answer, told.get("timestamp")),
-        text(told.get("health") or "")[:40],
+        written(told.get("health") or "")[:40],
     )
 
 

@@ -7,9 +7,10 @@ from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.model import Finding, Item
 from dlqanalysis.redact import redact
 from dlqanalysis.sources._http import Client
-from dlqanalysis.sources._priority import PRIORITIES, Entry, Options, text, when
+from dlqanalysis.sources._priority import PRIORITIES, Entry, Options, when
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
 from dlqanalysis.sources.priority_api.listing import listed, stats
+from dlqanalysis.text import written
 
 
 def findings(client: Client, options: Options, items: Sequence[Item]) -> list[Finding]:
@@ -43,9 +44,9 @@ def health(client: Client) -> Iterator[Finding]:
         said = f"{client.place}/health answers {answer.status} with no JSON object."
         yield Finding(name="health", severity="warning", text=said)
         return
-    status = redact(text(told.get("status") or "nothing"))[:60]
+    status = redact(written(told.get("status") or "nothing"))[:60]
     well = answer.status < 300 and status in ("healthy", "ok", "up")
-    said = f"{client.place} calls itself {status}: {redact(text(told.get('message') or 'no reason'))[:120]}."
+    said = f"{client.place} calls itself {status}: {redact(written(told.get('message') or 'no reason'))[:120]}."
     yield Finding(name="health", severity="ok" if well else "warning", text=said)
 
 

@@ -15,10 +15,10 @@ from dlqanalysis.sources._priority import (
     PRIORITIES,
     Entry,
     Options,
+    framed,
     hidden,
     naive,
     shown,
-    to_arrow,
 )
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
 from dlqanalysis.sources.priority_api.listing import Listed, Stats, listed, stats, task_of
@@ -75,7 +75,7 @@ class PriorityApiSource:
 
     def _table(self, entries: Sequence[tuple[str, Entry]], zone: tzinfo) -> pa.Table:
         """All columns; expires_at is failed_at and the time that the server keeps its copy."""
-        table = to_arrow(entries, self.name, zone, HEAVY)
+        table = framed(entries, self.name, zone, HEAVY)
         ttl = pa.scalar(self._options.ttl, pa.duration("us"))
         failed = table["failed_at"].cast(arrow_type("failed_at"))
         place = table.column_names.index("expires_at")

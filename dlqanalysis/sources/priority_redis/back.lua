@@ -4,6 +4,7 @@
 -- ARGV  1 field of the ledger  2 field that notes a taking back  3 token  4 seconds that the ledger lives
 -- Gives {code, what is known}: 1 done now   2 done before (the token)   0 nothing to take back
 --   -3 a key of another type   -5 its task is not where the replay put it (its state)
+--   -9 another run set it aside (which)
 local function is(key, kind)
   local have = redis.call('TYPE', key).ok
   return have == 'none' or have == kind
@@ -25,6 +26,7 @@ local function give(raw, expiry)
   redis.call('HDEL', KEYS[3], ARGV[1])
   local now = redis.call('TIME')
   if tonumber(expiry) > now[1] * 1000 and redis.call('EXISTS', KEYS[4]) == 0 then
-    redis.call('SET', KEYS[4], raw, 'PXAT', expiry)
+    redis.call('SET', KEYS[4], raw)
+    redis.call('PEXPIREAT', KEYS[4], expiry) -- SET knows PXAT from Redis 6.2 on only
   end
 end

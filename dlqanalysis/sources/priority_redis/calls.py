@@ -3,9 +3,10 @@
 from typing import Any
 
 from dlqanalysis.model import Item
-from dlqanalysis.sources._priority import Entry, Options, text
+from dlqanalysis.sources._priority import Entry, Options
 from dlqanalysis.sources.priority_redis.keys import Keys, months, priority_of
 from dlqanalysis.sources.priority_redis.scripts import LEDGER_SECONDS, Call
+from dlqanalysis.text import written
 
 _TASK_SECONDS = 86_400  # as the system keeps what it knows of a task
 _BACK = "back:"  # goes before the ledger's fields for what was taken back
@@ -50,9 +51,9 @@ def remove(keys: Keys, item: Item, entry: Entry, token: str, action: str, copy: 
 
 
 def restore(keys: Keys, item: Item, token: str) -> Call:
-    """Entry back from quarantine or archive."""
+    """Entry back from quarantine or archive, if the run that is undone set it aside."""
     names = [*_places(keys, item), *keys.aside("quarantine"), *keys.aside("archive")]
-    return "restore", names, _back(item, token)
+    return "restore", names, [*_back(item, token), item.undoes]
 
 
 def undo(keys: Keys, item: Item, entry: Entry, token: str) -> Call:
@@ -101,7 +102,7 @@ def _fields(entry: Entry, task_id: str) -> dict[str, str]:
     fields = {"id": task_id, "payload": entry.payload or "", "priority": entry.priority}
     for field, column in names.items():
         if (value := entry.value(column)) is not None:
-            fields[field] = text(value)
+            fields[field] = written(value)
     return fields
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.sources._priority import Entry
 from dlqanalysis.sources.priority_redis.keys import Keys, digest, months
+from dlqanalysis.text import decoded
 
 if TYPE_CHECKING:
     import redis
@@ -114,7 +115,7 @@ def tasks(
             known = found[key] = {}
             if isinstance(values, list):
                 told = zip(names, values, strict=True)
-                known |= {k: v.decode("utf-8", "backslashreplace") for k, v in told if v}
+                known |= {k: decoded(v) for k, v in told if v}
             if isinstance(expiry, Exception):  # Redis before 7
                 expiry = _expiry(client, keys.copy(entry.task_id))
             if expiry > 0 and newest[entry.task_id] == key:

@@ -9,6 +9,7 @@ from dlqanalysis.sources._priority import DONE, UNDER_WAY, Entry
 from dlqanalysis.sources.priority_redis.calls import back_field
 from dlqanalysis.sources.priority_redis.entries import noted
 from dlqanalysis.sources.priority_redis.keys import Keys, digest, priority_of
+from dlqanalysis.text import decoded
 
 if TYPE_CHECKING:
     import redis
@@ -95,5 +96,5 @@ def _verdict(
         outcome, detail = Outcome.PENDING, "it is where it was"
     elif copy is not None or word:
         outcome, detail = Outcome.FAILED_AGAIN, f"its task is {word or 'dead-lettered'} again"
-        message = (error or b"").decode("utf-8", "backslashreplace")
+        message = decoded(error or b"")
     return Verdict(failure_id=failure_id, outcome=outcome, detail=detail, exception_message=message)

@@ -93,7 +93,7 @@ class PriorityRedisHand:
         for item in items:
             if why or silences >= _SILENCES:
                 said = why or f"{silences} in a row had no answer. Is Redis well?"
-                yield _receipt(item, State.SKIPPED, f"not tried: {said}")
+                yield _receipt(item, State.NOT_REACHED, f"not tried: {said}")
                 continue
             receipt = self._one(action, item, run_id)
             silences = silences + 1 if receipt.state == State.UNCERTAIN else 0
@@ -108,7 +108,7 @@ class PriorityRedisHand:
             call = self._call(action, item, run_id, token)
         except (redis.RedisError, OSError) as error:
             why = f"not tried, it could not be looked at: {self.address.trouble(error)}"
-            return _receipt(item, State.SKIPPED, why)
+            return _receipt(item, State.NOT_REACHED, why)
         if isinstance(call, Receipt):
             return call
         try:
@@ -180,6 +180,7 @@ class PriorityRedisHand:
             -3: (State.REFUSED, f"the key {told} is of another type, or in the way"),
             -5: (State.SKIPPED, f"its task is under way ({told})"),
             -6: (State.SKIPPED, f"its task is done ({told})"),
+            -9: (State.SKIPPED, f"run {told} set it aside, not {item.undoes}"),
         }[code]
         return _receipt(item, state, text)
 

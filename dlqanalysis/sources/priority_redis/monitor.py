@@ -11,10 +11,12 @@ from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
 from dlqanalysis.redact import redact
 from dlqanalysis.sources._priority import PRIORITIES, Entry, when
+from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis import preflight
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.keys import Keys
+from dlqanalysis.text import decoded
 
 _LATE = timedelta(minutes=15)  # it looks every few minutes
 
@@ -67,12 +69,15 @@ class PriorityRedisMonitor:
         return readings.noted(empty(), f"{self.name} has no list of the tasks that workers hold.")
 
     def health(self) -> list[Finding]:
-        """Whether it answers, whether somebody waits for tasks while there are some, and when the system's own
+        """Whether it answers and keeps what it holds, whether somebody waits for tasks while there are some, and when the system's own
         monitor last looked."""
         with self.link.clear():
             self.link.client.ping()
             depth = sum(self.link.client.llen(self.keys.queue(p)) for p in PRIORITIES)
-            found = [Finding(name="redis", severity="ok", text=f"{self.name} answers.")]
+            found = [
+                Finding(name="redis", severity="ok", text=f"{self.name} answers."),
+                *keeps(self.link.client, self.address),
+            ]
             for finding in preflight.workers(self.link.client):
                 if depth or finding.severity == "ok":
                     found.append(finding)
@@ -90,7 +95,7 @@ class PriorityRedisMonitor:
             text = "The system's own monitor has left no figures (metrics:dlq): do not count on its alerts."
             yield Finding(name="watcher", severity="ok", text=text)
             return
-        written = last.decode("utf-8", "backslashreplace")[:40]
+        written = decoded(last)[:40]
         zone = self.address.options.zone
         moment = when(written, zone) if zone else None
         late = moment is not None and datetime.now(UTC) - moment > _LATE

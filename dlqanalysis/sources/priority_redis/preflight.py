@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from dlqanalysis.model import Finding, Item
 from dlqanalysis.sources._priority import PRIORITIES, Entry
+from dlqanalysis.sources._redis_health import keeps, takes
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.keys import Keys
 
@@ -24,29 +25,12 @@ def findings(
     """What somebody should see before anything is sent; what blocks comes with the next step."""
     chosen = [entries[item.failure_id] for item in items if item.failure_id in entries]
     return [
-        *server(client, address),
+        *takes(client, address),
+        *keeps(client, address),
         *_lists(client, address, keys, items),
         *workers(client),
         *_entries(items, chosen),
     ]
-
-
-def server(client: "redis.Redis", address: Address) -> Iterator[Finding]:
-    """Whether this user may run scripts here, on a primary."""
-    import redis
-
-    try:
-        client.eval("return 1", 0)
-    except redis.ResponseError as error:
-        text = f"Redis at {address} runs no scripts for this user ({error}): grant it EVAL."
-        yield Finding(name="scripts", severity="critical", text=text, blocks=True)
-    try:
-        role = client.execute_command("ROLE")[0]
-    except redis.ResponseError:
-        return
-    if role not in (b"master", "master"):
-        text = f"Redis at {address} is a replica, which takes no writes. Give the hand the primary."
-        yield Finding(name="role", severity="critical", text=text, blocks=True)
 
 
 def _lists(

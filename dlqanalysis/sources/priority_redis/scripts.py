@@ -5,6 +5,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from dlqanalysis.text import decoded
+
 if TYPE_CHECKING:
     import redis
 
@@ -31,4 +33,4 @@ def run(client: "redis.Redis", call: Call) -> tuple[int, str]:
         code, told = client.eval(text(name), len(keys), *keys, *arguments)
     except (redis.ConnectionError, redis.TimeoutError):
         code, told = client.eval(text(name), len(keys), *keys, *arguments)
-    return int(code), told.decode("utf-8", "backslashreplace")
+    return int(code), decoded(told)

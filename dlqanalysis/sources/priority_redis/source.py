@@ -10,7 +10,7 @@ import pyarrow as pa
 from dlqanalysis.frame import COLUMNS, HEAVY
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
-from dlqanalysis.sources._priority import PRIORITIES, Entry, hidden, naive, offset, shown, to_arrow
+from dlqanalysis.sources._priority import PRIORITIES, Entry, framed, hidden, naive, offset, shown
 from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.entries import listed, tasks
@@ -38,7 +38,7 @@ class PriorityRedisSource:
         priorities = [p for p in PRIORITIES if not selection.queue or p in selection.queue]
         entries, known, notes = self._all(priorities)
         zone, said = self._zone(entries, known)
-        table = to_arrow(entries, self.name, zone, {*columns, *HEAVY}, _dated(known))
+        table = framed(entries, self.name, zone, {*columns, *HEAVY}, _dated(known))
         if selection.status:
             notes += hidden(table["status"].to_pylist())
         table, truncated, more = narrowed(table, selection)
@@ -66,7 +66,7 @@ class PriorityRedisSource:
         entries, known, _ = self._all(priorities)
         zone, _ = self._zone(entries, known)
         mine = [one for one in entries if one[0] in chosen]
-        return to_arrow(mine, self.name, zone, HEAVY, _dated(known)).select(wanted)
+        return framed(mine, self.name, zone, HEAVY, _dated(known)).select(wanted)
 
     def _all(
         self, priorities: Sequence[str]

@@ -4,24 +4,21 @@ Reads: DLQ_<NAME>_URL and DLQ_<NAME>_TOKEN, a bearer token, or user:password. Op
 named queries: queues, lists, tasks), and each query's name with PromQL of one's own, such as `depth=my_depth`.
 """
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import pandas as pd
 
 from dlqanalysis.errors import SettingsError
-from dlqanalysis.profile import setting, url_of
+from dlqanalysis.profile import setting, url_of, variable_of
 from dlqanalysis.sources.prometheus.client import open_client
 from dlqanalysis.sources.prometheus.monitor import PrometheusMonitor, When
 
-if TYPE_CHECKING:
-    from dlqanalysis.model import Hand
-
-__all__ = ["PrometheusMonitor", "metrics", "open_hand", "open_monitor", "open_source"]
+__all__ = ["PrometheusMonitor", "metrics", "open_monitor", "open_source"]
 
 CAN = {"monitor": "metrics and depths by query, alerts that fire"}
 CANNOT = {
     "read": "metrics count failures and hold none: read them from the system that they are of",
-    "replay": "metrics are no queue: connect the hand to the system that they are of",
+    "replay": "a Prometheus is no queue: connect the hand to the system that they are of",
 }
 
 
@@ -33,16 +30,9 @@ def open_source(url: str, name: str = "prometheus") -> NoReturn:
     )
 
 
-def open_hand(url: str, name: str = "prometheus") -> "Hand":
-    """There is none."""
-    raise SettingsError(
-        "Nothing can be replayed through a Prometheus. Connect the hand to the system that it watches."
-    )
-
-
 def open_monitor(url: str, name: str = "prometheus") -> PrometheusMonitor:
     """What tells of metrics. Connects when it is first asked."""
-    variable = f"DLQ_{name.upper().replace('-', '_')}_TOKEN"
+    variable = variable_of(name, "TOKEN")
     client, options = open_client(url, setting(name, "TOKEN"), token_name=variable)
     return PrometheusMonitor(client, options)
 

@@ -16,6 +16,7 @@ from dlqanalysis.redact import redact
 from dlqanalysis.sources._http import Client
 from dlqanalysis.sources.prometheus.client import Result, ask
 from dlqanalysis.sources.prometheus.queries import DEFAULT, named
+from dlqanalysis.text import storable
 
 _POINTS = 240  #: samples of a series that are asked for when nobody says how often
 _MOST_POINTS = 11_000  #: what Prometheus gives of one series
@@ -231,11 +232,7 @@ def _texts(labels: Any) -> dict[str, str]:
     """Labels as texts that any table can hold."""
     if not isinstance(labels, Mapping):
         return {}
-    return {_clean(str(name)): _clean(str(value)) for name, value in labels.items()}
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+    return {storable(str(name)): storable(str(value)) for name, value in labels.items()}
 
 
 def _label(labels: str, names: tuple[str, ...]) -> str | None:

@@ -7,7 +7,7 @@ DLQ_<NAME>_HAND_TOKEN, else DLQ_<NAME>_TOKEN. It has no failures: those are in R
 from typing import NoReturn
 
 from dlqanalysis.errors import SettingsError
-from dlqanalysis.profile import setting
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources.queue_api.client import open_client
 from dlqanalysis.sources.queue_api.hand import QueueHand
 from dlqanalysis.sources.queue_api.monitor import QueueMonitor
@@ -15,7 +15,8 @@ from dlqanalysis.sources.queue_api.monitor import QueueMonitor
 __all__ = ["QueueHand", "QueueMonitor", "open_hand", "open_monitor", "open_source"]
 
 CAN = {
-    "monitor": "counts of each queue and the API's own health; workers and running jobs it does not tell",
+    "monitor": "counts of each queue, the API's own health, its log where it has that route; workers and running jobs"
+    " it does not tell",
     "pause": "one request a queue where the API has that route, proved by reading the queue again",
     "unpause": "one request a queue where the API has that route, proved by reading the queue again",
     "settle": "from the queue itself, where the API shows whether it is paused",
@@ -39,15 +40,11 @@ def open_source(url: str, name: str = "queue") -> NoReturn:
 def open_monitor(url: str, name: str = "queue") -> QueueMonitor:
     """What tells of the queues, with the key of DLQ_<NAME>_TOKEN. Connects when it is first asked."""
     return QueueMonitor(
-        open_client(url, setting(name, "TOKEN"), token_name=_variable(name, "TOKEN"))
+        open_client(url, setting(name, "TOKEN"), token_name=variable_of(name, "TOKEN"))
     )
 
 
 def open_hand(url: str, name: str = "queue") -> QueueHand:
     """The hand that pauses and unpauses, with the key of DLQ_<NAME>_HAND_TOKEN, else the monitor's."""
     part = "HAND_TOKEN" if setting(name, "HAND_TOKEN") else "TOKEN"
-    return QueueHand(open_client(url, setting(name, part), token_name=_variable(name, part)))
-
-
-def _variable(name: str, part: str) -> str:
-    return f"DLQ_{name.upper().replace('-', '_')}_{part}"
+    return QueueHand(open_client(url, setting(name, part), token_name=variable_of(name, part)))

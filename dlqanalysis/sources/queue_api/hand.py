@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from dlqanalysis.errors import ConnectError
+from dlqanalysis.errors import ConnectError, RunError
 from dlqanalysis.frame import from_records
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.sources._http import Answer, Client, NoAnswer
@@ -77,6 +77,8 @@ class QueueHand:
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """Pause or unpause each item's queue, once; a queue that is so already is skipped."""
+        if action not in _ROUTES:
+            raise RunError(f"{self.name} can pause and unpause, not {action}.")
         found = metrics.queues(self._client)
         for item in items:
             if item.queue not in found:
@@ -116,6 +118,12 @@ class QueueHand:
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
+
+    def __enter__(self) -> "QueueHand":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _asked(self, action: str, queue: str, run_id: str) -> tuple[State, str]:
         """One request, and what the queue says after it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.sources._http import Client
+from dlqanalysis.text import storable
 
 PATH = "/queue/metrics"
 _MOST = 10**15  #: more than this is no count
@@ -70,13 +71,13 @@ def _queue(entry: Mapping[str, Any]) -> Queue:
         if isinstance(value, bool) or (told is entry and name in _ABOUT and name != "paused"):
             continue
         if isinstance(value, int | float | str | None):
-            found[_clean(str(name))] = _count(value)
+            found[storable(str(name))] = _count(value)
     return Queue(_name(entry), found, paused)
 
 
 def _name(entry: Mapping[str, Any]) -> str:
     found = next((entry[name] for name in _NAMES if isinstance(entry.get(name), str)), "")
-    return _clean(found)
+    return storable(found)
 
 
 def _count(value: Any) -> int | None:
@@ -85,7 +86,3 @@ def _count(value: Any) -> int | None:
         value = int(value) if re.fullmatch(r"\d{1,15}", value.strip()) else None
     good = isinstance(value, int | float) and 0 <= value <= _MOST and value == int(value)
     return int(value) if good else None
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,8 @@ from dlqanalysis.frame import empty, from_records
 from dlqanalysis.model import Finding
 from dlqanalysis.redact import redact
 from dlqanalysis.sources._http import Client
-from dlqanalysis.sources.queue_api import metrics
+from dlqanalysis.sources.queue_api import logs, metrics
+from dlqanalysis.text import storable
 
 _WELL = ("ok", "up", "healthy", "pass", "connected", "ready")
 #: names of ours for states that the API says otherwise
@@ -72,6 +73,18 @@ class QueueMonitor:
     def running(self) -> pd.DataFrame:
         """Nothing: the API counts active jobs and shows none."""
         return readings.noted(empty(), f"{self.name} counts active jobs and shows none: {_ROAD}")
+
+    def logs(self, search: str = "", level: str = "error", limit: int = 100) -> pd.DataFrame:
+        """Lines of the API's log, where it has that route, the newest last: at (UTC), level, text, job_id; redacted.
+
+        What a line does not tell is missing. An API without logs gives an empty frame with a note.
+        """
+        asked = {"level": level, "limit": limit, **({"search": search} if search else {})}
+        answer = self._client.get("/logs", asked, also=(404, 405))
+        if answer.status in (404, 405):
+            text = f"{self.name} has no /logs: read the workers' own (a path, or a journal)."
+            return readings.noted(logs.lines([]), text)
+        return logs.lines(logs.entries(answer))
 
     def health(self) -> list[Finding]:
         """/healthz, and /health with what it depends on; an API that is away is a finding, too."""
@@ -157,5 +170,5 @@ def _parts(body: Any) -> Iterator[tuple[str, str]]:
         if isinstance(parts, Mapping):
             for part, told in list(parts.items())[:50]:
                 if state := _status(told):
-                    yield str(part)[:60].encode("utf-8", "backslashreplace").decode(), state
+                    yield storable(str(part)[:60]), state
             return

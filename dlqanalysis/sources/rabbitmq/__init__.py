@@ -4,7 +4,7 @@ Reads: DLQ_<NAME>_URL, and DLQ_<NAME>_MANAGEMENT_URL for types, limits and times
 DLQ_<NAME>_HAND_URL, else DLQ_<NAME>_URL; and DLQ_<NAME>_RESULTS_URL, where it learns that a task succeeded.
 """
 
-from dlqanalysis.profile import setting
+from dlqanalysis.profile import setting, variable_of
 from dlqanalysis.sources._results import connect as connect_results
 from dlqanalysis.sources.rabbitmq.address import Address
 from dlqanalysis.sources.rabbitmq.hand import RabbitHand
@@ -26,6 +26,7 @@ CAN = {
     " back",
     "replay": "one channel transaction: publish to its first queue and acknowledge",
     "repair": "a new body, whole or as args and kwargs, goes in the same transaction; headers are kept",
+    "reroute": "to the queue that the profile's [routes] names for its task, as plan and journal have it",
     "quarantine": "moved to a queue beside the dead-letter queue",
     "restore": "moved back from the queue beside it, under the id it had",
     "purge": "acknowledged after the run's snapshot",
@@ -56,5 +57,5 @@ def open_monitor(url: str, name: str = "rabbitmq") -> RabbitMonitor:
 
 
 def _queues(url: str, name: str) -> Queues:
-    variable = f"DLQ_{name.upper().replace('-', '_')}_MANAGEMENT_URL"
+    variable = variable_of(name, "MANAGEMENT_URL")
     return Queues(Address.parse(url, setting(name, "MANAGEMENT_URL")), variable)

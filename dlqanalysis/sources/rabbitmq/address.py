@@ -6,6 +6,7 @@
 | delivery_limit | the limit of quorum queues where it cannot be asked: a number, or `none` |
 | most | how many messages of one queue are read at most; default 50000 |
 | near_limit | `republish`: read a quorum queue near its delivery limit all the same, publishing anew at its end what is at it; default `refuse` |
+| ca | the certificate authority's file, for amqps and the management API's https |
 | ids | `same`: replay under the old task ids; default `new` |
 """
 
@@ -13,9 +14,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from dlqanalysis.errors import SettingsError, did_you_mean
-from dlqanalysis.sources import _amqp
+from dlqanalysis.sources import _amqp, _url
 
-_OPTIONS = ("queue", "delivery_limit", "most", "near_limit", "ids")
+_OPTIONS = ("queue", "delivery_limit", "most", "near_limit", "ids", "ca")
 MOST = 50_000
 
 
@@ -31,6 +32,7 @@ class Address:
     republishes: bool = False  #: near a delivery limit; else reading is refused there
     same_ids: bool = False
     management: str | None = field(default=None, repr=False)
+    ca: str | None = None
 
     @classmethod
     def parse(cls, url: str, management: str | None = None) -> "Address":
@@ -69,6 +71,7 @@ class Address:
             most=_number("most", options.get("most") or str(MOST)),
             republishes=options.get("near_limit") == "republish",
             same_ids=options.get("ids") == "same",
+            ca=options.get("ca") or None,
             management=management,
         )
 
@@ -84,7 +87,7 @@ class Address:
         return f"rabbitmq:{where}{','.join(self.queues)}"
 
     def __str__(self) -> str:
-        return _amqp.place(self.url)
+        return _url.place(self.url)
 
 
 def _number(name: str, text: str) -> int:

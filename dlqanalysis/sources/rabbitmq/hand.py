@@ -16,13 +16,11 @@ from pika import exceptions
 
 from dlqanalysis.errors import ConnectError, DLQError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
-from dlqanalysis.profile import Profile
-from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.sources._results import Results
 from dlqanalysis.sources.rabbitmq import message as messages
 from dlqanalysis.sources.rabbitmq.held import (
     ASIDE_RUN,
-    Held,
+    Hold,
     Lost,
     Message,
     Refused,
@@ -32,7 +30,7 @@ from dlqanalysis.sources.rabbitmq.held import (
 )
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.preflight import findings
-from dlqanalysis.sources.rabbitmq.queues import Facts, Queues
+from dlqanalysis.sources.rabbitmq.queues import QueueFacts, Queues
 from dlqanalysis.sources.rabbitmq.rows import hash_of
 
 _ASIDE = ".quarantine"  #: after the name of a dead-letter queue: where its messages are set aside
@@ -50,18 +48,15 @@ class RabbitHand:
     """Replays, repairs, sets aside, brings back and purges messages of the dead-letter queues of one vhost."""
 
     capabilities = frozenset(
-        {"replay", "repair", "quarantine", "restore", "purge", "outcome", "settle"}
+        {"replay", "repair", "reroute", "quarantine", "restore", "purge", "outcome", "settle"}
     )
 
-    def __init__(
-        self, queues: Queues, results: Results | None = None, profile: Profile | None = None
-    ) -> None:
+    def __init__(self, queues: Queues, results: Results | None = None) -> None:
         self._queues, self._results = queues, results
-        self._profile = profile or current_profile()
         self._mutex = threading.RLock()
         self._timer: threading.Timer | None = None
-        self._held: dict[str, Held] = {}
-        self._known: dict[str, Facts] = {}
+        self._held: dict[str, Hold] = {}
+        self._known: dict[str, QueueFacts] = {}
         self._came_back: dict[str, str] = {}  # sent id -> where
         self._looked = 0.0
         self._worn: set[str] = set()  # queues near their delivery limit
@@ -80,7 +75,7 @@ class RabbitHand:
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """The lock, the dead-letter queues, the target queues and their consumers, alarms."""
         with self._busy():
-            targets = {self._target(item) for item in items}
+            targets = {item.target or item.queue for item in items}
             return findings(self._queues, {queue_of(i.failure_id) for i in items}, targets)
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
@@ -113,13 +108,15 @@ class RabbitHand:
         return self._send(action, items, run_id)
 
     def _send(self, action: str, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
-        ids = [item.failure_id for item in items]
+        ids, lost = [item.failure_id for item in items], ""
         for place, item in enumerate(items):
             try:
-                found = self._find(ids[place:], action == "restore").get(item.failure_id)
+                if not lost:
+                    found = self._find(ids[place:], action == "restore").get(item.failure_id)
             except (ConnectError, *LOST) as error:
-                text = f"nothing was sent: {_said(error)}"
-                yield Receipt(failure_id=item.failure_id, state=State.REFUSED, detail=text)
+                lost = f"nothing was sent: {_said(error)}"
+            if lost:
+                yield Receipt(failure_id=item.failure_id, state=State.NOT_REACHED, detail=lost)
                 continue
             if found is None:
                 text = self._absence(item, action)
@@ -152,7 +149,7 @@ class RabbitHand:
         held = self._holding(message.dlq)
         try:
             if action == "replay":
-                target = self._target(item)
+                target = item.target or item.queue
                 if not target:
                     return receipt(
                         State.REFUSED, "no queue is known: name one under [routes] in the profile"
@@ -165,6 +162,7 @@ class RabbitHand:
                 properties = messages.replayed(message, new_id, item, run_id)
                 if item.payload is not None:
                     body, properties = messages.repaired(message, item.payload, properties)
+                messages.fit(message, body)
             elif action == "quarantine":
                 target = self._quarantine(message.dlq)
                 properties = messages.set_aside(message, run_id)
@@ -183,7 +181,7 @@ class RabbitHand:
         except messages.Unfit as error:
             return receipt(State.REFUSED, str(error))
         except (ConnectError, *LOST) as error:
-            return receipt(State.REFUSED, f"nothing was sent: {_said(error)}")
+            return receipt(State.NOT_REACHED, f"nothing was sent: {_said(error)}")
         try:
             if held.move(message, target, properties, body):
                 self._left[message.dlq] = self._left.get(message.dlq, 0) - 1
@@ -227,7 +225,7 @@ class RabbitHand:
                 failure_id=item.failure_id,
                 state=state,
                 sent_id=self._sent_as(item.failure_id),
-                detail=doubt or "it is gone from the dead-letter queue",
+                detail=doubt or f"it is gone from the dead-letter queue{self._unknown(item)}",
             )
 
     def _settle_back(self, items: Sequence[Item]) -> Iterator[Receipt]:
@@ -265,6 +263,12 @@ class RabbitHand:
             )
         return ""
 
+    def _unknown(self, item: Item) -> str:
+        """What was not known when a message that is gone was taken for sent."""
+        if self._facts(queue_of(item.failure_id)).forgets is not None:
+            return ""
+        return f" (whether that forgets by itself only the management API tells: {self._queues.variable})"
+
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterator[Verdict]:
         """From the result backend, and from messages that came back to the dead-letter queue."""
         states = self._states(list(items.values()))
@@ -298,16 +302,12 @@ class RabbitHand:
 
     # ---- pieces ----------------------------------------------------------------------------------
 
-    def _target(self, item: Item) -> str:
-        """The profile's route goes first."""
-        return self._profile.of(self._profile.routes, item.task_name) or item.queue
-
     def _sent_as(self, failure_id: str) -> str:
         """The id that a message which is gone was sent under; of group members its hand knew another."""
         same = self._queues.address.same_ids
         return own_id_of(failure_id) if same else messages.id_of(failure_id)
 
-    def _facts(self, queue: str) -> Facts:
+    def _facts(self, queue: str) -> QueueFacts:
         self._known[queue] = self._queues.facts(queue)
         return self._known[queue]
 
@@ -315,7 +315,7 @@ class RabbitHand:
         held = self._held.get(queue_of(item.failure_id))
         return bool(held and held.cut)
 
-    def _holding(self, queue: str) -> Held:
+    def _holding(self, queue: str) -> Hold:
         if queue.removesuffix(_ASIDE) not in self._queues.address.queues:
             raise ConnectError(
                 f"'{queue}' is not among the queues of {self.name}. Load and plan again."

@@ -17,10 +17,11 @@ from urllib.parse import quote, unquote
 from pika import exceptions
 
 from dlqanalysis.errors import ConnectError
+from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq.link import LOST, Link
-from dlqanalysis.sources.rabbitmq.properties import Properties
 
 _WINDOW = 1000  #: messages asked for at a time, at least; few windows keep a quorum queue's order
+_WIDEST = 65_535  #: a prefetch count has two bytes
 _BYTES = 512 * 1024 * 1024  #: held at most
 _PATIENCE = 1.0  #: seconds without a delivery, after which messages are fetched one by one
 #: what the broker adds on delivery: no part of the message
@@ -137,7 +138,7 @@ def own_id_of(failure_id: str) -> str:
 
 
 @dataclass
-class Held:
+class Hold:
     """The messages of one queue that are held now, oldest first, by their ids."""
 
     link: Link
@@ -164,7 +165,7 @@ class Held:
             self._channel.tx_select()
         return self._channel
 
-    def pull(self, enough: "Callable[[Held], bool] | None" = None) -> None:
+    def pull(self, enough: "Callable[[Hold], bool] | None" = None) -> None:
         """Hold what the queue has, until it is enough, or all that was there at the beginning is held."""
         channel, waiting = self.channel, self.ready()
         wanted = len(self.messages) + waiting
@@ -173,7 +174,10 @@ class Held:
                 self.cut = True
                 return
             took = self._window(
-                channel, min(max(_WINDOW, self.most // 25), waiting, self.most - len(self.messages))
+                channel,
+                min(
+                    max(_WINDOW, self.most // 25), _WIDEST, waiting, self.most - len(self.messages)
+                ),
             )
             waiting = wanted - len(self.messages)
             if not took:

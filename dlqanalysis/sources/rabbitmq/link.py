@@ -14,8 +14,8 @@ from pika.adapters.select_connection import SelectConnection
 
 from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.sources import _amqp
+from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq.address import Address
-from dlqanalysis.sources.rabbitmq.properties import Properties
 
 _HEADER = 2  # the type of a frame that holds properties
 LOST = (exceptions.AMQPError, OSError)
@@ -56,7 +56,7 @@ class Link:
         try:
             # pika leaks its own sockets when nobody answers; ask with one of ours first
             socket.create_connection((parameters.host, parameters.port), timeout=10).close()
-            self._connection = BlockingConnection(parameters, _Raw)
+            self._connection = _amqp.connect(parameters, _Raw)
         except LOST as error:
             raise ConnectError(
                 f"RabbitMQ at {self.address} does not let us in ({type(error).__name__}). Check host, user,"

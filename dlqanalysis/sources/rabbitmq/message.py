@@ -3,12 +3,13 @@
 import json
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from dlqanalysis.model import Item
 from dlqanalysis.sources._json_text import arguments, elements
+from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq.held import ASIDE_FROM, ASIDE_ID, ASIDE_RUN, VOLATILE, Message
-from dlqanalysis.sources.rabbitmq.properties import Properties
 from dlqanalysis.sources.rabbitmq.rows import payload
 
 _NAMESPACE = uuid.UUID("0b8d7c7e-3c2f-4a53-9e6a-9d2f6c1d7a44")
@@ -84,6 +85,24 @@ def repaired(message: Message, body: bytes, properties: Properties) -> tuple[byt
         shown = {"argsrepr": (whole.args or "")[:1024], "kwargsrepr": (whole.kwargs or "")[:1024]}
         properties = properties.changed(headers=shown)
     return body, properties
+
+
+def fit(message: Message, body: bytes | None) -> None:
+    """Raises Unfit for what a worker would discard without a word: a task of protocol 1 that says in its body, where
+    nothing is changed, until when it may run."""
+    expires = payload(message if body is None else replace(message, body=body)).expires
+    if expires is None:
+        return
+    try:
+        until = datetime.fromisoformat(expires)
+        late = until.replace(tzinfo=until.tzinfo or UTC) < datetime.now(UTC)
+    except (TypeError, ValueError):
+        late = True
+    if late:
+        raise Unfit(
+            f"it expired at {str(expires)[:40]}, and a worker would discard it without a word: repair it, with"
+            " `expires` as None"
+        )
 
 
 def _own(message: Message) -> list[str]:

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from dlqanalysis.errors import SettingsError
+from dlqanalysis.sources._management import Management, setting
 from dlqanalysis.sources.rabbitmq.address import Address
-from dlqanalysis.sources.rabbitmq.held import Held, Limit
+from dlqanalysis.sources.rabbitmq.held import Hold, Limit
 from dlqanalysis.sources.rabbitmq.link import Link
-from dlqanalysis.sources.rabbitmq.management import Management, setting
 
 _DEFAULT_LIMIT = 20  #: of quorum queues since RabbitMQ 4.0, by its documentation
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class QueueFacts:
     """What is known of one queue."""
 
     kind: str | None  #: classic, quorum, stream; None: not known
@@ -29,14 +29,18 @@ class Queues:
     def __init__(self, address: Address, variable: str = "DLQ_RABBITMQ_MANAGEMENT_URL") -> None:
         self.address, self.variable = address, variable
         self.link = Link(address)
-        self.management = Management(address, variable) if address.management else None
+        self.management = (
+            Management(address.management, address.url, variable, address.ca)
+            if address.management
+            else None
+        )
         self._lengths: dict[str, tuple[int | None, int | None]] = {}
 
-    def facts(self, queue: str) -> Facts:
+    def facts(self, queue: str) -> QueueFacts:
         """What can be known of a queue."""
         told = self.management.queue(queue) if self.management else None
         if told is None:
-            return Facts(None, self._limit(None, None), None, None, None)
+            return QueueFacts(None, self._limit(None, None), None, None, None)
         kind = str(told.get("type") or "classic").removeprefix("rabbit_").removesuffix("_queue")
         if kind == "stream":
             raise SettingsError(
@@ -48,7 +52,7 @@ class Queues:
             setting(told, name) is not None
             for name in ("message-ttl", "max-length", "max-length-bytes", "expires")
         )
-        return Facts(
+        return QueueFacts(
             kind,
             self._limit(kind, setting(told, "delivery-limit")),
             timedelta(milliseconds=ttl) if isinstance(ttl, int) else None,
@@ -90,9 +94,9 @@ class Queues:
             else ""
         )
 
-    def held(self, queue: str, limit: Limit) -> Held:
+    def held(self, queue: str, limit: Limit) -> Hold:
         """A way to hold a queue's messages."""
-        return Held(self.link, queue, limit, self.address.most)
+        return Hold(self.link, queue, limit, self.address.most)
 
     def advice(self, queue: str) -> str:
         """How to say what the delivery limit is."""

@@ -3,16 +3,14 @@
 import bz2
 import re
 import zlib
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-
-from dlqanalysis.frame import COLUMNS, HEAVY, arrow_type, content_hash
+from dlqanalysis.frame import content_hash
 from dlqanalysis.sources._json_text import elements, members, value
 from dlqanalysis.sources.rabbitmq.held import Message
+from dlqanalysis.text import storable
 
 #: queues that Celery's native delayed delivery routes through: passing them is no failure
 _DELAYED = re.compile(r"celery_delayed_\d+")
@@ -35,6 +33,7 @@ class Payload:
     args: str | None = None
     kwargs: str | None = None
     retries: int | None = None
+    expires: Any = None  #: after when a worker discards it; in the body for protocol 1 only
     grouped: bool = False  #: a member of a group or chord, which counts it by its id
 
 
@@ -61,7 +60,7 @@ def payload(message: Message) -> Payload:
                 return unreadable
             grouped = header("group") is not None
             grouped = grouped or value(members(embed).get("chord")) is not None
-            return Payload("complete", kind, own, task, args, kwargs, retries, grouped)
+            return Payload("complete", kind, own, task, args, kwargs, retries, None, grouped)
         if text.lstrip()[:1] == "{":
             return _object(text, unreadable)
         elements(text)  # a list is taken for arguments
@@ -82,7 +81,8 @@ def _object(text: str, unreadable: Payload) -> Payload:
         return Payload("unreadable", "task1", own, task)
     retries = value(found.get("retries"))
     retries = retries if isinstance(retries, int) and abs(retries) < 2**31 else None
-    return Payload("complete", "task1", own, task, args, kwargs, retries, True)
+    expires = value(found.get("expires"))
+    return Payload("complete", "task1", own, task, args, kwargs, retries, expires, True)
 
 
 def _part(text: str | None) -> str | None:
@@ -181,20 +181,6 @@ def hash_of(message: Message) -> str:
     )
 
 
-def to_arrow(records: Sequence[dict[str, Any]], source: str, columns: Collection[str]) -> pa.Table:
-    """Records as columns of the frame: all but the heavy ones, and those only where `columns` names them."""
-    arrays = {}
-    for name in COLUMNS:
-        if name in HEAVY and name not in columns:
-            continue
-        kind = arrow_type(name)
-        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        values = [source if name == "source" else entry.get(name) for entry in records]
-        array = pa.chunked_array([pa.array(values, plain)])
-        arrays[name] = array.dictionary_encode() if pa.types.is_dictionary(kind) else array
-    return pa.table(arrays)
-
-
 def _when(seconds: Any) -> datetime | None:
     """A moment in UTC, from AMQP's seconds (some producers write milliseconds)."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
@@ -208,4 +194,4 @@ def _when(seconds: Any) -> datetime | None:
 def _text(found: Any) -> str | None:
     if found is None or found == "":
         return None
-    return str(found).encode("utf-8", "backslashreplace").decode()
+    return storable(str(found))

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.errors import ConnectError
-from dlqanalysis.frame import HEAVY
+from dlqanalysis.frame import COLUMNS, HEAVY, to_arrow
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
-from dlqanalysis.sources.rabbitmq.held import Held, Limit
+from dlqanalysis.sources.rabbitmq.held import Hold, Limit
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.queues import Queues
-from dlqanalysis.sources.rabbitmq.rows import record, to_arrow
+from dlqanalysis.sources.rabbitmq.rows import record
 
 _AGE = 300.0  #: seconds that a snapshot answers for
 #: queue -> what was said, for which limit, when: a refusal is not asked for twice
@@ -103,10 +103,10 @@ class RabbitSource:
                 notes += self._notes(queue, facts.kind, held, facts.others)
         finally:
             self._queues.link.drop()
-        table = to_arrow(records, self.name, HEAVY)
+        table = to_arrow(records, COLUMNS, source=self.name)
         return _Snapshot(table, tuple(notes), cut, time.monotonic())
 
-    def _look(self, held: Held) -> None:
+    def _look(self, held: Hold) -> None:
         """Hold the messages, unless one says that giving it back a few times more would cost it."""
         place = f"{self._queues.address}/{self._queues.address.vhost}/{held.queue}"
         said, limit, when = _REFUSED.get(place, ("", None, 0.0))
@@ -121,7 +121,7 @@ class RabbitSource:
             _REFUSED[place] = sentence, held.limit, time.monotonic()
             raise ConnectError(sentence)
 
-    def _refusal(self, held: Held) -> str:
+    def _refusal(self, held: Hold) -> str:
         if held.limit.known:
             return (
                 f"'{held.queue}' was not read: a message of it was given back {held.worn} times, and its delivery"
@@ -133,7 +133,7 @@ class RabbitSource:
             f" times, and its delivery limit is not known. {self._queues.advice(held.queue)}"
         )
 
-    def _notes(self, queue: str, kind: str | None, held: Held, others: int | None) -> Iterator[str]:
+    def _notes(self, queue: str, kind: str | None, held: Hold, others: int | None) -> Iterator[str]:
         if held.cut:
             yield (
                 f"'{queue}' holds more than was read at most ({held.most:,} messages or 512 MB, the oldest"

@@ -98,11 +98,15 @@ class Address:
         """
         found = {key.encode() for key in self.keys if not _GLOB & set(key)}
         for pattern in (key for key in self.keys if _GLOB & set(key)):
-            cursor = 0
+            cursor, before = 0, len(found)
             for _ in range(_STEPS):
                 cursor, some = client.scan(cursor, match=pattern, count=1000, _type="list")
                 found.update(some)
                 if not int(cursor):
+                    if len(found) == before:  # a typo would read as if nothing had failed
+                        notes.append(
+                            f"No list is named like {pattern}: all of them are empty, or ?keys= has a typo."
+                        )
                     break
             else:
                 notes.append(

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dlqanalysis.model import Outcome, Verdict
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dlqanalysis.sources.redis_list.address import Address
 
 _OTHER = {"quarantine": "it is in quarantine", "archive": "archived", "purge": "purged"}
-_TAKEN = "a consumer took it; a list does not tell what became of it"
+_TAKEN = "a consumer took it, and a list does not tell what became of it"
 
 
 def outcomes(
@@ -36,6 +37,8 @@ def outcomes(
     back = _Back(client, address, key, replayed.values(), set(ids.values()) - {""})
     waits = _waiting(client, address, replayed.values())
     states = results(sorted(set(ids.values()) - {""})) if results and replayed else {}
+    failed = [one for one, state in states.items() if state == "FAILURE"]
+    ended = results.ended(failed) if results else {}
     for text in items:
         note = sent.get(text)
         if note is None:
@@ -55,11 +58,16 @@ def outcomes(
         elif waits[note.to, note.sha1] > 0:
             waits[note.to, note.sha1] -= 1
             outcome, why = Outcome.PENDING, f"waits in {note.to}"
-        elif states.get(ids[text]) == "FAILURE":
+        elif states.get(ids[text]) == "FAILURE" and not _old(ended.get(ids[text]), note):
             outcome, why = Outcome.FAILED_AGAIN, "the result backend says FAILURE"
         else:
             outcome, why = Outcome.UNKNOWN, _TAKEN
         yield Verdict(failure_id=text, outcome=outcome, detail=why)
+
+
+def _old(ended: datetime | None, note: Note) -> bool:
+    """Whether a result is the one that the task had before it was sent again; clocks may differ by a minute."""
+    return ended is not None and ended.timestamp() < note.at / 1000 - 60
 
 
 class _Back:

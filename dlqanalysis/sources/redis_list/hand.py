@@ -60,9 +60,11 @@ class ListHand:
 
     def preflight(self, items: Sequence[Item]) -> list[Finding]:
         """Lists of the right type, a server that may be written to and forgets nothing, who waits already."""
-        keys = {parsed(item.failure_id)[0] for item in items}
+        lists = _by_list(item.failure_id for item in items)
+        for key, tokens in lists.items():
+            self._of(key, dead=True).follow(tokens.values())
         with self.link.clear():
-            return preflight.findings(self.link.client, self.address, sorted(keys))
+            return preflight.findings(self.link.client, self.address, sorted(lists))
 
     def snapshot(self, failure_ids: Sequence[str]) -> pd.DataFrame:
         """failure_id, list (where it lies now; empty for what is in none), raw (its bytes)."""
@@ -103,12 +105,18 @@ class ListHand:
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterator[Receipt]:
         """From the ledger: sent when it has the item, else it never happened."""
+        fields: dict[str, tuple[bytes, str]] = {}
+        by_list: dict[bytes, list[str]] = {}
         for item in items:
             key, token = parsed(item.failure_id)
             field = back(token, item.undoes) if item.undoes else str(token)
-            with self.link.clear():
-                note = ledger.known(self.link.client, key, [field]).get(field)
-            if note:
+            fields[item.failure_id] = key, field
+            by_list.setdefault(key, []).append(field)
+        with self.link.clear():
+            known = {key: ledger.known(self.link.client, key, of) for key, of in by_list.items()}
+        for item in items:
+            key, field = fields[item.failure_id]
+            if note := known[key].get(field):
                 yield _noted(item, note, run_id)
             else:
                 yield _receipt(item, State.NOT_REACHED, "the ledger does not have it")

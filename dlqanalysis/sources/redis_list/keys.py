@@ -77,11 +77,6 @@ def template(option: str, text: str) -> str:
     return text
 
 
-def failure_id(key: bytes, token: Token) -> str:
-    """`list:sha1:n`."""
-    return f"{shown(key)}:{token}"
-
-
 def parsed(text: str) -> tuple[bytes, Token]:
     """The list and the occurrence behind a failure_id."""
     found = _ID.fullmatch(text)

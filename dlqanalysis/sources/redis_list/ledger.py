@@ -29,7 +29,7 @@ class Note(NamedTuple):
     to: str = ""  #: the list it went to, as `shown`; empty where it was removed
     sha1: str = ""  #: of the bytes that went, which a repair makes other than the failure's
     most: int = 0  #: the highest number that these bytes had in the dead-letter list then
-    newest: str = ""  #: sha1 of the newest element of the dead-letter list then
+    newest: str = ""  #: sha1 of the newest element of the dead-letter list then, of those that stay
     why: str = ""  #: what it is known as, for who looks into the quarantine
 
     def text(self) -> str:

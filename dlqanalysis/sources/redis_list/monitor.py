@@ -8,8 +8,9 @@ import pandas as pd
 from dlqanalysis import readings
 from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
+from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources._redis_link import Link
-from dlqanalysis.sources.redis_list import preflight, walk
+from dlqanalysis.sources.redis_list import walk
 from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import shown
 from dlqanalysis.sources.redis_list.rows import Reader
@@ -67,11 +68,14 @@ class ListMonitor:
         return readings.noted(empty(), _NOBODY)
 
     def health(self) -> list[Finding]:
-        """Role, memory and disk of the server."""
+        """Whether the server answers and keeps what it holds."""
         with self.link.clear():
-            found = list(preflight.server(self.link.client, self.address))
-        text = f"Redis at {self.address.server} answers."
-        return found or [Finding(name="redis", severity="ok", text=text)]
+            self.link.client.ping()
+            text = f"Redis at {self.address.server} answers."
+            return [
+                Finding(name="redis", severity="ok", text=text),
+                *keeps(self.link.client, self.address.server),
+            ]
 
     def close(self) -> None:
         """Give connections back."""

@@ -132,5 +132,6 @@ def _step(
         return [(REFUSED, str(error))] * len(part)
     if int(told[0][0]) == TYPE:
         return [(TYPE, told[0][1].decode("utf-8", "replace"))] * len(part)
-    places.took(place for (_, _, place), one in zip(part, told, strict=True) if int(one[0]) == DONE)
+    done = (move.token for (_, move, _), one in zip(part, told, strict=True) if int(one[0]) == DONE)
+    places.took(done)
     return [(int(code), what.decode("utf-8", "replace")) for code, what in told]

@@ -20,8 +20,9 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from dlqanalysis.sources._json_text import members
+from dlqanalysis.text import storable
 
-_NAMES = {
+NAMES = {
     "type": ("type", "topic", "task", "name", "task_name", "task_type", "event", "kind", "job"),
     "id": ("id", "task_id", "taskId", "message_id", "messageId", "job_id", "jobId", "uuid"),
     "payload": ("payload", "data", "body", "message", "kwargs", "args"),
@@ -64,15 +65,6 @@ class Reader:
     naive: int = 0
     _shapes: dict[tuple[str, ...], "_Shape"] = field(default_factory=dict)
 
-    def columns(self, raws: Sequence[bytes]) -> dict[str, list[Any]]:
-        """A value for each message in each of COLUMNS: text, int, or an aware datetime."""
-        found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for raw in raws:
-            row = self.row(raw)
-            for name in COLUMNS:
-                found[name].append(row.get(name))
-        return found
-
     def row(self, raw: bytes) -> dict[str, Any]:
         """What one message says, for the columns of the frame."""
         text, message, state = parsed(raw)
@@ -81,32 +73,29 @@ class Reader:
         if not isinstance(message, dict):
             return {"payload_state": state}
         has = self._shape(message)
-        error = self._part(message, has, "error")
-        said = error if isinstance(error, dict) else {}
-        words = _first(said, ("message", "msg", "error", "detail")) if said else error
-        kind = _first(message, has["kind"]) or _first(said, ("name", "type", "class", "code"))
-        if kind is None and isinstance(words, str) and (match := _TYPE.match(words)):
-            kind = match[1]
-        trace = _first(message, has["trace"]) or _first(said, _NAMES["trace"])
-        trace = "\n".join(map(str, trace)) if isinstance(trace, list) else trace
+        kind, words, trace = exception(
+            self._part(message, has, "error"),
+            _first(message, has["kind"]),
+            _first(message, has["trace"]),
+        )
         row: dict[str, Any] = {
-            "task_id": _text(self._part(message, has, "id")),
-            "task_name": _text(self._part(message, has, "type")),
+            "task_id": scalar(self._part(message, has, "id")),
+            "task_name": scalar(self._part(message, has, "type")),
             "payload_state": state,
-            "exception_type": _text(kind),
-            "exception_message": _text(json.dumps(said) if said and words is None else words),
-            "traceback": _text(trace),
-            "trace_id": _trace(_first(message, has["tracing"])),
-            "failed_at": self._moment(self._part(message, has, "time")),
+            "exception_type": scalar(kind),
+            "exception_message": scalar(words),
+            "traceback": scalar(trace),
+            "trace_id": traced(_first(message, has["tracing"])),
+            "failed_at": self.moment(self._part(message, has, "time")),
         }
         for column, name, read in (
-            ("priority", "priority", _text),
-            ("worker", "worker", _text),
-            ("idempotency_key", "idempotency", _text),
-            ("retries", "retries", _count),
-            ("max_retries", "most", _count),
-            ("first_failed_at", "first", self._moment),
-            ("enqueued_at", "enqueued", self._moment),
+            ("priority", "priority", scalar),
+            ("worker", "worker", scalar),
+            ("idempotency_key", "idempotency", scalar),
+            ("retries", "retries", count),
+            ("max_retries", "most", count),
+            ("first_failed_at", "first", self.moment),
+            ("enqueued_at", "enqueued", self.moment),
         ):
             if has[name]:
                 row[column] = read(_first(message, has[name]))
@@ -116,7 +105,7 @@ class Reader:
         """Which of the names that are looked for a message has: the same for all that are built alike."""
         names = tuple(message)
         if (known := self._shapes.get(names)) is None:
-            known = {part: tuple(n for n in _NAMES[part] if n in message) for part in _NAMES}
+            known = {part: tuple(n for n in NAMES[part] if n in message) for part in NAMES}
             if len(self._shapes) < _SHAPES:
                 self._shapes[names] = known
         return known
@@ -146,7 +135,8 @@ class Reader:
                 return {"args": _member(text, name)}
         return {"kwargs": text}
 
-    def _moment(self, value: Any) -> datetime | None:
+    def moment(self, value: Any) -> datetime | None:
+        """A point in time in UTC; None for what is none, or has no zone, which is counted."""
         found = moment(value)
         if found is not None and found.tzinfo is None:
             if self.zone is None:
@@ -239,15 +229,17 @@ def _at(value: Any, path: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str | None:
+def scalar(value: Any) -> str | None:
     """A scalar as text; lone surrogates, which Arrow cannot hold, as escapes."""
     if value is None or value == "" or isinstance(value, dict | list):
         return None
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    if type(value) is int:
+        return str(value)
+    return storable(value if isinstance(value, str) else json.dumps(value))
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
+    """A whole number of 32 bits, also when it is written as text; None for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MANY:
@@ -255,6 +247,20 @@ def _count(value: Any) -> int | None:
     return value
 
 
-def _trace(value: Any) -> str | None:
+def exception(error: Any, kind: Any, trace: Any) -> tuple[Any, Any, Any]:
+    """Type, words and trace of what a message says of its error, its type and its trace: an error may be an object
+    that says all three, or a text that begins with the type."""
+    said = error if isinstance(error, dict) else {}
+    words = _first(said, ("message", "msg", "error", "detail")) if said else error
+    kind = kind or _first(said, ("name", "type", "class", "code"))
+    if kind is None and isinstance(words, str) and (match := _TYPE.match(words)):
+        kind = match[1]
+    trace = trace or _first(said, NAMES["trace"])
+    trace = "\n".join(map(str, trace)) if isinstance(trace, list) else trace
+    return kind, json.dumps(said) if said and words is None else words, trace
+
+
+def traced(value: Any) -> str | None:
+    """The trace of a W3C traceparent; other scalars as text."""
     parts = value.split("-") if isinstance(value, str) else []
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else _text(value)
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else scalar(value)

@@ -3,22 +3,22 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dlqanalysis.frame import arrow_type
+from dlqanalysis.frame import arrow_type, plain_type
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._narrow import narrowed
 from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.redis_list import walk
 from dlqanalysis.sources.redis_list.address import Address
-from dlqanalysis.sources.redis_list.keys import Token, failure_id, parsed, shown
+from dlqanalysis.sources.redis_list.columns import Columns
+from dlqanalysis.sources.redis_list.keys import Token, parsed, shown
 from dlqanalysis.sources.redis_list.ledger import Numbers
 from dlqanalysis.sources.redis_list.rows import Reader
 
-_TOGETHER, _BYTES = 20_000, 64 * 2**20  # messages, and bytes of them, mapped in one go
+_TOGETHER, _BYTES = 4_000, 64 * 2**20  # messages, and bytes of them, mapped in one go
 
 
 class ListSource:
@@ -45,12 +45,13 @@ class ListSource:
         a list cannot be asked for less."""
         notes: list[str] = []
         reader = Reader(self.address.zone, self.address.paths)
-        tables = [self._table(reader, b"", None, [], [], columns)]
+        said = Columns(reader)
+        tables = [self._table(said, b"", None, [], [], columns)]
         with self.link.clear():
             for key in self.address.find(self.link.client, notes):
                 main = shown(self.address.main_of(key) or key)
                 if not selection.queue or main in selection.queue:
-                    tables += self._tables(reader, key, columns, notes)
+                    tables += self._tables(said, key, columns, notes)
         whole = pa.concat_tables(tables).unify_dictionaries()
         _note(whole, reader, notes)
         table, truncated, more = narrowed(whole, selection)
@@ -63,16 +64,17 @@ class ListSource:
         for key, token in map(parsed, failure_ids):
             asked.setdefault(key, set()).add(token)
         reader = Reader(self.address.zone, self.address.paths)
-        tables = [self._table(reader, b"", None, [], [], columns)]
+        said = Columns(reader)
+        tables = [self._table(said, b"", None, [], [], columns)]
         with self.link.clear():
             for key, tokens in asked.items():
-                tables += self._tables(reader, key, columns, [], tokens)
+                tables += self._tables(said, key, columns, [], tokens)
         table = pa.concat_tables(tables).unify_dictionaries()
         return table.select(["failure_id", *(n for n in table.column_names if n in wanted)])
 
     def _tables(
         self,
-        reader: Reader,
+        said: Columns,
         key: bytes,
         columns: Sequence[str],
         notes: list[str],
@@ -84,16 +86,16 @@ class ListSource:
             if kind != b"none":
                 notes.append(f"{shown(key)} is a {kind.decode()}, not a list: not read.")
             return []
-        expires, naive = self._expiry(key), reader.naive
+        expires, naive = self._expiry(key), said.reader.naive
         tables: list[pa.Table] = []
         raws: list[bytes] = []
         tokens: list[Token] = []
         size = 0
         numbers = Numbers(self.link.client, key, notes)
-        for page in walk.whole(self.link.client, key, self.address.head_is_oldest):
+        for page in walk.whole(self.link.client, key, self.address.head_is_oldest, ahead=True):
             if page is None:  # it begins anew
                 tables, raws, tokens, size = [], [], [], 0
-                numbers, reader.naive = Numbers(self.link.client, key), naive
+                numbers, said.reader.naive = Numbers(self.link.client, key), naive
                 continue
             place, elements = page
             if place < 0:
@@ -105,38 +107,37 @@ class ListSource:
                     tokens.append(token)
                     size += len(raw)
             if len(raws) >= _TOGETHER or size > _BYTES:
-                tables.append(self._table(reader, key, expires, raws, tokens, columns))
+                tables.append(self._table(said, key, expires, raws, tokens, columns))
                 raws, tokens, size = [], [], 0
-        return [*tables, self._table(reader, key, expires, raws, tokens, columns)]
+        return [*tables, self._table(said, key, expires, raws, tokens, columns)]
 
     def _table(
         self,
-        reader: Reader,
+        said: Columns,
         key: bytes,
         expires: datetime | None,
         raws: Sequence[bytes],
         tokens: Sequence[Token],
         columns: Sequence[str],
     ) -> pa.Table:
-        said: dict[str, Any] = reader.columns(raws)
-        rows = len(raws)
-        said["failure_id"] = [failure_id(key, token) for token in tokens]
+        rows, place = len(raws), shown(key)
+        arrays = said.of(raws)
+        arrays["failure_id"] = pa.array([f"{place}:{token}" for token in tokens], pa.string())
         for name, value in (
             ("source", self.name),
             ("queue", shown(self.address.main_of(key) or key)),
             ("status", "failed"),
             ("expires_at", expires),
         ):
-            said[name] = [value] * rows
+            arrays[name] = pa.repeat(pa.scalar(value, plain_type(name)), rows)
         if "raw" in columns:
-            said["raw"] = raws
-        arrays = {}
-        for name, values in said.items():
-            kind = arrow_type(name)
-            plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-            array = pa.chunked_array([pa.array(values, plain)])
-            arrays[name] = array.dictionary_encode() if pa.types.is_dictionary(kind) else array
-        return pa.table(arrays)
+            arrays["raw"] = pa.array(raws, pa.binary())
+        table = {}
+        for name, array in arrays.items():
+            chunks = pa.chunked_array([array])
+            encoded = pa.types.is_dictionary(arrow_type(name))
+            table[name] = chunks.dictionary_encode() if encoded else chunks
+        return pa.table(table)
 
     def _expiry(self, key: bytes) -> datetime | None:
         """When Redis forgets the list."""

@@ -7,6 +7,7 @@ in both; where there is none it begins anew.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,18 +24,28 @@ class Restart(Exception):
 
 
 class Walk:
-    """Gives (place of the first, elements) page by page, the oldest first."""
+    """Gives (place of the first, elements) page by page, the oldest first. `ahead`: one page comes while the one
+    before is thought about; not for who acts on what a page said."""
 
-    def __init__(self, client: "redis.Redis", key: bytes, head_is_oldest: bool) -> None:
+    def __init__(
+        self, client: "redis.Redis", key: bytes, head_is_oldest: bool, ahead: bool = False
+    ) -> None:
         self._client, self._key, self._head = client, key, head_is_oldest
+        self._ahead = ahead
 
     def __iter__(self) -> Iterator[tuple[int, list[bytes]]]:
+        with ThreadPoolExecutor(1) as pool:
+            yield from self._pages(pool if self._ahead else None)
+
+    def _pages(self, pool: ThreadPoolExecutor | None) -> Iterator[tuple[int, list[bytes]]]:
         place, size, moves = 0, _FIRST, 0
         length = self._client.llen(self._key)  # what comes later need not be waited for
         before: list[bytes] = []
+        coming = None
         while True:
             overlap = 1 if before else 0  # a page begins with the last one of the page before
-            page = self._range(place - overlap, size + overlap)
+            page = coming.result() if coming else self._range(place - overlap, size + overlap)
+            coming = None
             if before and page[:1] != before[-1:]:
                 moves += 1
                 place, before = self._again(place, before, moves)
@@ -42,13 +53,16 @@ class Walk:
             fresh = page[overlap:]
             if not fresh:
                 return
-            yield place, fresh
-            place += len(fresh)
-            if len(fresh) < size or place >= length:
-                return
-            before = fresh
+            last = len(fresh) < size or place + len(fresh) >= length
             bytes_ = max(sum(map(len, fresh)), 1)
             size = max(1, min(_MOST, size * 4, len(fresh) * _BYTES // bytes_))
+            if pool and not last:
+                coming = pool.submit(self._range, place + len(fresh) - 1, size + 1)
+            yield place, fresh
+            if last:
+                return
+            place += len(fresh)
+            before = fresh
 
     def _range(self, place: int, size: int) -> list[bytes]:
         if size < 1:
@@ -73,18 +87,18 @@ class Walk:
 
 
 def whole(
-    client: "redis.Redis", key: bytes, head_is_oldest: bool
+    client: "redis.Redis", key: bytes, head_is_oldest: bool, ahead: bool = False
 ) -> Iterator[tuple[int, list[bytes]] | None]:
     """The pages of a list; None says: forget what came, it begins anew. A list that never keeps still ends
     with the pages that were read, and an empty one at place -1."""
     for _ in range(_RESTARTS):
         try:
-            yield from Walk(client, key, head_is_oldest)
+            yield from Walk(client, key, head_is_oldest, ahead)
             return
         except Restart:
             yield None
     try:
-        yield from Walk(client, key, head_is_oldest)
+        yield from Walk(client, key, head_is_oldest, ahead)
     except Restart:
         yield -1, []
 

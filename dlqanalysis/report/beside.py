@@ -1,0 +1,60 @@
+"""What a report asks beside its failures, where somebody can tell: what a replay would do, and what went well later."""
+
+import pandas as pd
+
+from dlqanalysis.errors import DLQError
+
+
+def rehearse(failures: pd.DataFrame, limit: int = 50, source: "str | None" = None) -> pd.DataFrame:
+    """What a replay of at most `limit` failures of each source would do: one row a decision and reason.
+
+    It makes the plan and sends nothing. Where no journal can be opened, earlier replays are unknown to it. `source` is
+    asked by the profile's [effects] what is done already; where it does not answer, a note says so.
+    """
+    from dlqanalysis.journal import Journal
+    from dlqanalysis.plan import plan
+    from dlqanalysis.profile import profile
+    from dlqanalysis.replay.probe import probe
+
+    try:
+        journal = Journal()
+    except (DLQError, OSError):
+        journal = None
+    reason = "rehearsal: nothing is sent"
+    effects, notes = None, []
+    if source:
+        try:
+            effects = probe(failures, source)
+            notes = effects.attrs.get("notes", []) if profile().effects else []
+        except DLQError as error:  # the report has more to say than this
+            notes = [f"What is done already is not known: {error}"]
+    tables = [
+        plan(
+            failures[failures["source"] == name],
+            journal,
+            reason=reason,
+            limit=limit,
+            effects=effects,
+        ).summary
+        for name in failures["source"].dropna().unique()
+    ]
+    if not tables:
+        columns = {"decision": "str", "because": "str", "failures": "int64", "tasks": "str"}
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs = {"notes": notes}
+    return table
+
+
+def went_well(source: str, since: str = "") -> tuple[pd.DataFrame | None, str]:
+    """Later successes of failed tasks for `dlq.lives(executions=)`, and a sentence on them; None, and why, where
+    the source knows none (an export, a list, a database without task_executions)."""
+    from dlqanalysis.queries import queries
+    from dlqanalysis.sources import connect
+
+    try:
+        asked = queries(connect(source))
+        known = asked.later_successes(since=since or None)
+    except DLQError as error:
+        return None, f"Later successes are not known: {error}"
+    return known, f"{len(known):,} failed tasks went well later."

@@ -1,0 +1,29 @@
+"""A URL of a broker or a result backend in its parts, and what may be shown of it."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from dlqanalysis.errors import SettingsError
+
+
+def parts_of(url: str) -> SplitResult:
+    """The parts of a URL as Celery has it. One that cannot be read is not shown: a bare @ : / ? or # in a password
+    slides into the other parts, and urllib's own words quote it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for a port that is no number
+        names = [pair.partition("=")[0] for pair in parts.query.split("&")]
+        if any("@" in text for text in (parts.path, parts.fragment, *names)):
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            "The URL of a broker or result backend cannot be read. Write redis://:password@host:6379/0,"
+            " amqp://user:password@host:5672/vhost or postgresql://user:password@host:5432/database, with"
+            " @ : / ? # % in user and password percent-encoded (@ is %40)."
+        ) from None
+    return parts
+
+
+def place(url: str) -> str:
+    """Scheme, host and port: what may be shown of a URL."""
+    parts = parts_of(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or ''}".rstrip(":")

@@ -1,0 +1,33 @@
+"""Text as Arrow, databases and files can hold it."""
+
+import json
+from typing import Any
+
+_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def storable(text: str) -> str:
+    r"""The text itself; lone surrogates, which UTF-8 has no bytes for, are written as escapes.
+
+    >>> storable("caf\u00e9 \ud800")
+    'café \\ud800'
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def written(value: Any) -> str:
+    """A text as it is, any other value as JSON; both so that they can be stored.
+
+    >>> written("a"), written([1, None])
+    ('a', '[1, null]')
+    """
+    return storable(value if isinstance(value, str) else _as_json(value))
+
+
+def decoded(raw: bytes) -> str:
+    r"""Bytes as text; what is no UTF-8 is written as escapes.
+
+    >>> decoded(b"a\xff")
+    'a\\xff'
+    """
+    return raw.decode("utf-8", "backslashreplace")
