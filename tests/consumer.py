@@ -14,7 +14,8 @@ import redis
 
 
 class Consumer(threading.Thread):
-    """Runs until `stop`; `ran` lists (id, task, args, kwargs) in the order of execution."""
+    """Runs until it is left, and then whatever still waits, so that what was sent has run when the block is over;
+    `ran` lists (id, task, args, kwargs) in the order of execution."""
 
     def __init__(
         self,
@@ -48,9 +49,12 @@ class Consumer(threading.Thread):
 
     def run(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as database:
-            while not self._stop_now.is_set():
+            while True:
+                stopping = self._stop_now.is_set()
                 if found := self._redis.brpop(self._queues, timeout=0.1):
                     self._execute(database, json.loads(found[1]))
+                elif stopping:
+                    return
 
     def _execute(self, database: psycopg.Connection, message: dict) -> None:
         headers = message["headers"]
