@@ -36,7 +36,7 @@ PROBES = (
     "dlq.Journal().runs()",
     "from dlqanalysis.display.progress import Progress\n"
     "progress = Progress()\n"
-    "progress.stage(failures['queue'].iloc[0], {failures['queue'].iloc[1]: 1}, 5)\n"
+    "progress.stage(failures['queue'].iloc[0], {failures['queue'].iloc[1]: 1}, failures['queue'].iloc[2])\n"
     "[progress.say(text) for text in failures['task_name'].iloc[:20]] and None",
     "import plotly.graph_objects as go\n"
     "drawn = failures.drop_duplicates('exception_message')\n"

@@ -26,6 +26,6 @@ def test_a_stage_is_named_without_its_secrets():
     lines: list[str] = []
     progress = Progress(lines.append)
     progress._said -= 60  # as if the last line were a minute old
-    progress.stage(f"mails password={SECRET}", {"sent": 3, "failed_again": 0}, 30)
+    progress.stage(f"mails password={SECRET}", {"sent": 3, "failed_again": 0}, "about 30 s")
     assert lines and "3 sent; about 30 s left" in lines[0] and SECRET not in lines[0]
     assert SECRET not in repr(progress) and SECRET not in progress._repr_html_()

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 import dlqanalysis as dlq
+from dlqanalysis.display import progress
 from dlqanalysis.errors import NotConfirmed, RunError
 from dlqanalysis.model import Outcome, State
 from dlqanalysis.profile import Profile
@@ -237,11 +238,17 @@ def test_the_gate_holds_when_too_many_fail(shop_url, redis_url, queue, journal, 
     assert len(worker.ran) == 60 == len({args[0] for _, _, args, _ in worker.ran})
 
 
-def test_the_gate_holds_when_nobody_works(shop_url, redis_url, queue, journal, hand):
+def test_the_gate_holds_when_nobody_works(shop_url, redis_url, queue, journal, hand, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     fill(shop_url, queue, 30)
     plan = planned(shop_url, journal)
     idle = Consumer(redis_url, shop_url, [queue])  # has declared the queue, and is not running
-    run = dlq.replay(plan, to=hand, journal=journal, confirm=plan.id, **{**QUICK, "wait": "1s"})
+    lines = []
+    run = dlq.replay(
+        plan, to=hand, journal=journal, confirm=plan.id,
+        **{**QUICK, "wait": "1s", "progress": lines.append},
+    )  # fmt: skip
+    assert "stage 1 of 2: 10 planned, 10 sent, 10 waiting; at most 1 s left" in lines
     assert (
         "10 have no outcome after 1s; it opens at 95%" in run.stopped
     )  # they wait: nothing is unknown

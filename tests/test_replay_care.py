@@ -205,15 +205,15 @@ def test_a_target_that_stays_ill_ends_the_run(
 
 def test_progress_is_a_table_and_lines(capsys, monkeypatch):
     view = Progress()
-    view.stage("stage 1 of 2", {"planned": 10, "sent": 4}, 90.0)
+    view.stage("stage 1 of 2", {"planned": 10, "sent": 4}, "about 2 min")
     assert capsys.readouterr().out == ""  # nothing before the first seconds are over
     view._said = -100.0
-    view.stage("stage 1 of 2", {"planned": 10, "sent": 5, "failed_again": 1}, 90.0)
+    view.stage("stage 1 of 2", {"planned": 10, "sent": 5, "failed_again": 1}, "about 2 min")
     assert (
         "stage 1 of 2: 10 planned, 5 sent, 1 failed again; about 2 min left"
         in capsys.readouterr().out
     )
-    view.stage("stage 2 of 2", {"planned": 3, "sent": 0}, None)
+    view.stage("stage 2 of 2", {"planned": 3, "sent": 0})
     view.say("<b>done</b>")
     assert view.table["sent"].tolist() == [5, 0] and view.table["failed_again"].tolist() == [1, 0]
     assert "<b>done" not in view._repr_html_() and "&lt;b&gt;done" in view._repr_html_()

@@ -108,7 +108,7 @@ def _write_day(
             waiting = []
             rows += table.num_rows
             writing.add(day, check(from_arrow(table)))
-            told.stage(day, {"written": rows}, None)
+            told.stage(day, {"written": rows})
 
     for part in source.parts(selection, notes):  # type: ignore[attr-defined]
         if selection.since is None:

@@ -41,10 +41,10 @@ class Progress:
         else:
             self._handle.update(self)
 
-    def stage(self, name: str, counts: Mapping[str, int], left: float | None) -> None:
-        """Where a stage stands: its counts, and the seconds that are left when that can be told."""
+    def stage(self, name: str, counts: Mapping[str, int], left: str = "") -> None:
+        """Where a stage stands: its counts, and in words how long it has left when that can be told."""
         name = redact(name)
-        self._rows[name] = {**counts, "left": span(left)}
+        self._rows[name] = {**counts, "left": left}
         now = time.monotonic()
         if self._handle is not None:
             if now - self._shown >= _LIVE:
@@ -53,7 +53,7 @@ class Progress:
         elif now - self._said >= EVERY:
             self._said = now
             told = ", ".join(f"{n:,} {word.replace('_', ' ')}" for word, n in counts.items() if n)
-            self.say(f"{name}: {told or 'nothing yet'}" + (f"; {span(left)} left" if left else ""))
+            self.say(f"{name}: {told or 'nothing yet'}" + (f"; {left} left" if left else ""))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -94,13 +94,11 @@ def plain_table(frame: pd.DataFrame) -> str:
     return f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def span(seconds: float | None) -> str:
-    """A length of time in words, roughly; empty when it is not known."""
-    if seconds is None:
-        return ""
+def span(seconds: float) -> str:
+    """A length of time in words, roughly."""
     if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _handle() -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from dlqanalysis.display.progress import Progress
+from dlqanalysis.display.progress import Progress, span
 from dlqanalysis.errors import ConnectError, DLQError
 from dlqanalysis.interrupt import stops_on_ctrl_c
 from dlqanalysis.journal import Journal
@@ -189,7 +189,7 @@ class _Stage:
                 self.waiting |= self.run.send(batch, self.counts)
                 self._look()
             else:
-                self._wait_for_one()
+                self._wait_for_one(len(todo))
             self._show(len(todo))
         self._gate()
 
@@ -209,7 +209,7 @@ class _Stage:
         todo.extendleft(reversed(later))
         return batch
 
-    def _wait_for_one(self) -> None:
+    def _wait_for_one(self, todo: int) -> None:
         """Every item that is left waits for an earlier one of its key."""
         until = time.monotonic() + duration(self.options["wait"]).total_seconds()
         open_ = len(self.waiting)
@@ -219,6 +219,7 @@ class _Stage:
                     f"{open_} items have no outcome after {self.options['wait']}, and others wait for"
                     " them (per_key)"
                 )
+            self._show(todo, _at_most(until))
             self.run.rest(self.options["poll"], " while waiting for outcomes")
             self._look()
 
@@ -283,7 +284,7 @@ class _Stage:
         until = time.monotonic() + duration(self.options["wait"]).total_seconds()
         while self.waiting and time.monotonic() < until:
             self._look()
-            self._show(0)
+            self._show(0, _at_most(until))
             if self.waiting:
                 run.rest(self.options["poll"], " while waiting for outcomes")
         trusted = self.tally["trusted"]
@@ -317,12 +318,12 @@ class _Stage:
             " result backend, DLQ_<NAME>_RESULTS_URL; trust= lets silence count)"
         )
 
-    def _show(self, todo: int) -> None:
+    def _show(self, todo: int, left: str = "") -> None:
+        """The stage's row, with how long it has left: what the caller says, or as the pace so far tells."""
         done = len(self.items) - todo
-        spent = time.monotonic() - self.began
-        left = spent / done * todo if done and todo else None
-        if left is not None and self.run.pause:
-            left = max(left, todo * self.run.pause)
+        if done and todo and not left:
+            spent = time.monotonic() - self.began
+            left = f"about {span(max(spent / done * todo, todo * self.run.pause))}"
         counts = {"planned": len(self.items), **self.counts, "waiting": len(self.waiting)}
         counts |= {str(outcome): self.tally[outcome] for outcome in FINAL}
         self.run.progress.stage(self.name, counts, left)
@@ -341,6 +342,11 @@ def cut(items: list[Item], stages: Stages) -> list[list[Item]]:
             parts.append(stage)
         start = end
     return parts
+
+
+def _at_most(until: float) -> str:
+    """How long a wait that ends then can last."""
+    return f"at most {span(until - time.monotonic())}"
 
 
 def _words(counts: Counter[str]) -> str:
