@@ -74,7 +74,7 @@ def load(
         failures = from_arrow(table)
     failures.attrs = {
         "selection": str(selection),
-        "asked": {source.name: selection.plain()},
+        "asked": {source.name: selection.as_dict()},
         "narrows": selection.narrows,
         "truncated": truncated,
         "notes": notes,

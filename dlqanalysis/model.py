@@ -149,7 +149,7 @@ class Selection:
             self.since or self.until or self.queue or self.task or self.exception or self.limit
         )
 
-    def plain(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What a frame keeps of it for each source, in `attrs["asked"]`: plain values, so that a file can hold it."""
         return {
             "since": self.since and self.since.isoformat(),

@@ -70,7 +70,7 @@ def summary(
     nothing = [] if rows else unmatched(source, selection)
     notes += nothing
     frame.attrs = {
-        "selection": str(selection), "asked": {source.name: selection.plain()}, "narrows": selection.narrows,
+        "selection": str(selection), "asked": {source.name: selection.as_dict()}, "narrows": selection.narrows,
         "truncated": False, "notes": notes, "source": source.name, "tracebacks": "representatives",
         "summary_of": rows, "unmatched": nothing,
     }  # fmt: skip

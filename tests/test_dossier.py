@@ -176,8 +176,8 @@ def test_what_of_the_journal_belongs_to_a_frame_is_asked_for_source_by_source(jo
     replayed(journal, both, 2, 0)
     [name] = dossier.sources_of(both)
     left = both.iloc[:0].copy()
-    selection = Selection(queue=(queue,)).plain()
-    left.attrs = {"source": name, "asked": {name: selection, "elsewhere": Selection().plain()}}
+    selection = Selection(queue=(queue,)).as_dict()
+    left.attrs = {"source": name, "asked": {name: selection, "elsewhere": Selection().as_dict()}}
     assert len(items_of(left, journal)) == sent
     left.attrs = {"source": name, "asked": {"elsewhere": selection}}
     assert len(items_of(left, journal)) == 3

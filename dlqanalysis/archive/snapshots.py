@@ -239,7 +239,7 @@ def _everything(source: "Source") -> pd.DataFrame:
     frame = from_arrow(got.table.select(known))
     frame.attrs = {"selection": str(asked), "source": source.name, "notes": list(got.notes)}
     frame.attrs |= {
-        "asked": {source.name: asked.plain()},
+        "asked": {source.name: asked.as_dict()},
         "narrows": False,
         "truncated": got.truncated,
         "tracebacks": "all",

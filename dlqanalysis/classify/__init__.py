@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dlqanalysis.classify.book import Book, Match
 from dlqanalysis.classify.rules import CONFIDENCES, rulebook
-from dlqanalysis.classify.unknowns import plain, rule_stub, rule_stubs, unknown_groups
+from dlqanalysis.classify.unknowns import readable, rule_stub, rule_stubs, unknown_groups
 from dlqanalysis.distinct import Codes, paired
 from dlqanalysis.errors import SchemaError, did_you_mean, need
 from dlqanalysis.fingerprint import skeleton_codes, template_codes
@@ -95,7 +95,7 @@ def _masked(failures: pd.DataFrame, name: str) -> tuple[Codes, list[str]]:
     if name not in failures.columns or not failures[name].notna().any():
         return _none(len(failures))
     codes, values = skeleton_codes(pa.array(failures[name], from_pandas=True))
-    return codes, [plain(value or "") for value in values.to_pylist()]
+    return codes, [readable(value or "") for value in values.to_pylist()]
 
 
 def _told(failures: pd.DataFrame) -> tuple[Codes, list[str]]:
@@ -117,7 +117,7 @@ def _told(failures: pd.DataFrame) -> tuple[Codes, list[str]]:
         series = ends.zip_with(long.fill_null(False), series)
     shape_codes, shaped = skeleton_codes(series.to_arrow(), once=True)
     codes[there] = shape_codes + 1
-    return codes, ["", *(plain(value) for value in shaped.to_pylist())]
+    return codes, ["", *(readable(value) for value in shaped.to_pylist())]
 
 
 @lru_cache(maxsize=_REMEMBERED)

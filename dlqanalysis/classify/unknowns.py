@@ -26,7 +26,7 @@ _SIGNS = re.compile(r"[.^$*+?{}\[\]\\|()]")
 _CHOOSE = 'class = ""  # choose: transient (may be replayed as it is), permanent, data'
 
 
-def plain(skeleton: str) -> str:
+def readable(skeleton: str) -> str:
     """A skeleton as text that rules can read: codes as they were, a 0 for each value."""
     return _MASK.sub("0", _KEPT.sub("", skeleton))
 
@@ -140,7 +140,7 @@ def _text(value: Any) -> str:
 
 
 def _masked(message: str) -> str:
-    return plain(skeletons(pa.array([message], pa.string()))[0].as_py() or "")
+    return readable(skeletons(pa.array([message], pa.string()))[0].as_py() or "")
 
 
 def _one_line(text: str) -> str:
@@ -153,7 +153,7 @@ def _pattern(kind: str, message: str) -> str:
     if not message:
         return ""
     skeleton = skeletons(pa.array([message], pa.string()))[0].as_py() or ""
-    seen = signals(kind, plain(skeleton)).text
+    seen = signals(kind, readable(skeleton)).text
     masked = _MASK.sub(_HOLE, _KEPT.sub("", skeleton))
     for line in masked.split("\n"):
         parts = [_SIGNS.sub(r"\\\g<0>", part) for part in line.strip()[:_LONGEST].split(_HOLE)]

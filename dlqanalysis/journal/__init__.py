@@ -22,7 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from dlqanalysis.errors import JournalError, RunError
 from dlqanalysis.journal import chain, tables
-from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, plain, said, short
+from dlqanalysis.journal.tables import CLAIMS, ENTRIES, ITEMS, RUNS, Transaction, said, short
 from dlqanalysis.model import PLANNED, Item, State, worldwide
 from dlqanalysis.profile import journal_url, operator
 from dlqanalysis.redact import redact
@@ -109,7 +109,7 @@ class Journal:
                 {
                     "run_id": run_id,
                     "position": position,
-                    **{name: plain(getattr(item, name)) for name in PLANNED},
+                    **{name: tables.for_database(getattr(item, name)) for name in PLANNED},
                     "generation": item.generation,
                 }
                 for position, item in enumerate(plan.items())
@@ -171,7 +171,9 @@ class Journal:
             free = [
                 item for item in items if item.failure_id not in taken and worldwide(item.task_id)
             ]
-            tasks = {one.failure_id: (plain(one.task_id), one.generation) for one in free}
+            tasks = {
+                one.failure_id: (tables.for_database(one.task_id), one.generation) for one in free
+            }
             wanted = set(tasks.values()) if action == "replay" else set()
             elsewhere = self._held(db, run_id, _TASKS, wanted)
             for item in free:

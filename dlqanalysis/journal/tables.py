@@ -194,7 +194,7 @@ def short(error: Exception) -> str:
     return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
 
 
-def plain(text: str) -> str:
+def for_database(text: str) -> str:
     """A text that every database keeps and every frame takes: lone surrogates and NUL as escapes. What stands in
     a message or an answer of others may hold both."""
     return storable(text).replace("\0", "\\x00")
@@ -202,7 +202,9 @@ def plain(text: str) -> str:
 
 def said(detail: Mapping[str, Any]) -> dict[str, Any]:
     """A detail whose sentences are redacted: what systems and people say may hold a secret; ids do not."""
-    told = {n: plain(value) if isinstance(value, str) else value for n, value in detail.items()}
+    told = {
+        n: for_database(value) if isinstance(value, str) else value for n, value in detail.items()
+    }
     return told | {n: _redacted(told[n]) for n in ("because", "detail", "why") if n in told}
 
 

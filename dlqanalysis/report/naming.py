@@ -37,7 +37,7 @@ def asked(source: str) -> str:
     return Path(source).name
 
 
-def plain(source: str) -> str:
+def short_name(source: str) -> str:
     """A source as a file's name and a title can hold it: a name, or a file's name without its ending."""
     name = Path(source).stem if Path(source).is_file() else asked(source)
     return re.sub(r"[^\w.-]+", "-", redact(name)).strip("-.") or "source"

@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 
 from dlqanalysis.frame import error_of
-from dlqanalysis.report.naming import asked, days_of, entitle, last_of, plain
+from dlqanalysis.report.naming import asked, days_of, entitle, last_of, short_name
 from dlqanalysis.report.numbers import keep, read
 from dlqanalysis.report.page import html
 from dlqanalysis.report.running import run
@@ -64,7 +64,7 @@ def periodic(
     now = now or datetime.now(UTC)
     # two sources of one folder are two reports, and so are two notebooks
     other = f"{notebook.removeprefix(f'{kind}_')}-" if notebook else ""
-    stem = f"{kind}-{other}{plain(source)}-{now:%Y-%m-%d}"
+    stem = f"{kind}-{other}{short_name(source)}-{now:%Y-%m-%d}"
     numbers = folder / f"{stem}.json"
     last = last_of(folder, kind, f"{now:%Y-%m-%d}", source)
     chosen = {"source": source, "since": since, **parameters}
@@ -72,7 +72,9 @@ def periodic(
     book = run(notebook or f"{kind}_report", chosen, folder / f"{stem}.ipynb")
     kept = {**(read(numbers) or {}), "asked": asked(source)}
     keep(kept, numbers)
-    entitle(book, f"{plain(source)}{days_of(kept, since, str(parameters.get('until') or ''), now)}")
+    entitle(
+        book, f"{short_name(source)}{days_of(kept, since, str(parameters.get('until') or ''), now)}"
+    )
     page = html(book, folder / f"{stem}.html", still=still)
     return {
         "html": page,
