@@ -11,8 +11,8 @@ nothing is left out in silence. For each action that takes a failure away, repla
 | `taken_back` | undo and restore give the same bytes, once, of their own run alone; and those may go again |
 
 and for all: `named` like its source, `cut_off` (a sender that dies is settled by what is there, and gone on with),
-`unasked` (any other action is refused with what it can do), `unreached` and `discreet` (no secret in names, sentences,
-receipts).
+`unasked` (any other action is refused with what it can do), `unreached`, `misspelt` and `discreet` (no secret in names,
+sentences, receipts).
 
 Not here, for they are each system's own: repairs, routes, workers that take things meanwhile, what each odd answer
 means, kills of a whole process.
@@ -115,6 +115,7 @@ def check_hand(ground: Ground, folder: Path) -> None:
     checks.named()
     checks.unasked()
     checks.unreached()
+    checks.misspelt()
     for action in (action for action in FORWARD if action in able):
         done = checks.exactly(action)
         if BACK.get(action) in able and (action == "replay" or action in ground.keeps):
@@ -314,6 +315,17 @@ class _Checks:
             except DLQError as error:
                 said = error
             self.told.append(str(said))
+        self.discreet()
+
+    def misspelt(self) -> None:
+        """A URL whose password has a bare sign in it is refused in the kit's words, which do not tell what slid out."""
+        place = f":{self.ground.secret}@"
+        for begins in (f"17{sign}" for sign in "/?#") if place in self.ground.url else ():
+            url = self.ground.url.replace(place, f":{begins}{self.ground.secret}@")
+            for door in (dlq.connect, dlq.connect_hand):
+                with pytest.raises(DLQError) as refused:
+                    door(url)
+                self.told.append(str(refused.value))
         self.discreet()
 
     def discreet(self) -> None:

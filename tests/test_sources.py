@@ -1,5 +1,6 @@
 """connect, load, details, show: names and URLs, filters in SQL, representatives, what a load says of itself."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ import dlqanalysis as dlq
 from dlqanalysis import loading
 from dlqanalysis.errors import QueryError, SchemaError, SettingsError
 from dlqanalysis.frame import SCHEMA, check, content_hash
+from dlqanalysis.sources import SYSTEMS
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.sources.celery import open_source
 
@@ -287,6 +289,16 @@ def test_names_urls_and_paths(url, monkeypatch, tmp_path):
     assert dlq.connect("admin+http://localhost:1/api/v1/admin/dlq").name.startswith(
         "admin:localhost"
     )
+
+
+@pytest.mark.parametrize("scheme", sorted(set(SYSTEMS) - {"log+file"}))
+def test_what_slides_out_of_a_password_is_not_told(scheme):
+    """A bare sign ends the user's part: what follows is taken for a path, an option or a fragment."""
+    for sign in "/?#":
+        for door in (dlq.connect, dlq.connect_hand, dlq.connect_monitor, dlq.capabilities):
+            with pytest.raises(SettingsError, match="percent-encoded") as refused:
+                door(f"{scheme}://me:17{sign}s3cret@host:1/0?queue=a")
+            assert not re.search(r"s3cret|17", str(refused.value))
 
 
 def test_an_empty_table_is_an_empty_frame(shop_url):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.profile import setting, url_of
+from dlqanalysis.sources._url import slid
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Hand, Monitor, Source
@@ -154,5 +155,10 @@ def _module(url: str) -> Any:
         raise SettingsError(
             f"'{scheme}://' is no system that can be read yet. There are: {', '.join(SYSTEMS)}, and exports"
             " (.parquet, .jsonl, .csv)."
+        )
+    if scheme != "log+file" and slid(url):  # a file's name may have any sign, and no password
+        raise SettingsError(
+            f"This {scheme}:// URL cannot be read. Write @ : / ? # % in its user and password percent-encoded"
+            " (@ is %40)."
         )
     return import_module(f"dlqanalysis.sources.{SYSTEMS[scheme]}")
