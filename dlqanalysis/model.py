@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from dlqanalysis.errors import SettingsError
 
@@ -237,7 +237,7 @@ class Receipt:
     failure_id: str
     state: State
     sent_id: str = ""  #: the id under which it runs now, where the system gives one
-    detail: str = ""  #: why it was refused or skipped; what is known of an uncertain one
+    detail: str = ""  #: why it was not sent, always; what is known of an uncertain one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,7 +263,7 @@ class Finding:
 
 
 class Hand(Protocol):
-    """What may write to a system. Opened apart from the source, with its own credentials."""
+    """What may write to a system. Opened apart from the source, with its own credentials; closed by `with`, too."""
 
     @property
     def name(self) -> str:
@@ -282,15 +282,18 @@ class Hand(Protocol):
         ...
 
     def snapshot(self, failure_ids: Sequence[str]) -> "pd.DataFrame":
-        """The raw rows as they are now, whole, for keeping before anything moves."""
+        """The raw rows as they are now, whole, for keeping before anything moves; each with its failure_id (or `id`,
+        where that is the same). What is gone may be left out."""
         ...
 
     def send(self, action: str, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
-        """Act on each item at most once; one receipt an item, as soon as it is known."""
+        """Act on each item at most once; one receipt an item, as soon as it is known. An action that it cannot is
+        refused, before anything moves, by a RunError that names those that it can."""
         ...
 
     def settle(self, items: Sequence[Item], run_id: str) -> Iterable[Receipt]:
-        """For items whose answer never came: sent, not reached (it never happened), or uncertain still."""
+        """For items whose answer never came: sent, not reached (it never happened), or uncertain still. Those of undo
+        and restore have `undoes`."""
         ...
 
     def outcomes(self, items: Mapping[str, str], since: datetime) -> Iterable[Verdict]:
@@ -298,8 +301,12 @@ class Hand(Protocol):
         ...
 
     def close(self) -> None:
-        """Give connections back."""
+        """Give connections back; a second time nothing happens."""
         ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Monitor(Protocol):
