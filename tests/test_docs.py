@@ -221,9 +221,11 @@ def test_url_schemes_of_the_readme_are_connected():
         assert scheme in {*SYSTEMS, "redis", "amqp"}, scheme
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md", "docs/howto/connect.md"])
 @pytest.mark.parametrize("module", sorted(set(SYSTEMS.values())))
 def test_every_system_has_its_row(module, page):
+    if "connect.md" in page and "read" not in import_module(f"dlqanalysis.sources.{module}").CAN:
+        return  # the page shows a first load
     schemes = "|".join(re.escape(scheme) for scheme in SYSTEMS if SYSTEMS[scheme] == module)
     assert re.search(rf"(?<![\w+])({schemes})://", (ROOT / page).read_text()), (
         f"{page} has no URL of {module}"
