@@ -72,19 +72,20 @@ def judged():
 
 def test_the_figures_hold_over_the_labelled_table(judged):
     """unsafe: PERMANENT/DATA called transient. The goals are 1 %, 93 %, 90 % and 5 %; here with margin."""
-    count = Counter()
-    for (accept, _, _), said in zip(ROWS, judged["failure_class"], strict=True):
+    count, unsafe = Counter(), []
+    told = zip(ROWS, judged["failure_class"], judged["rule"], strict=True)
+    for (accept, kind, message), said, rule in told:
         count["rows"] += 1
         count["right"] += said in accept
         count["decided"] += said != "unknown"
-        if accept[0] in ("permanent", "data") and "transient" not in accept:
-            count["must stay"] += 1
-            count["unsafe"] += said == "transient"
+        stays = accept[0] in ("permanent", "data") and "transient" not in accept
+        if stays and said == "transient":
+            unsafe.append(f"{rule}: {kind}: {message[:200]}")
         if accept[0] == "transient":
             count["may go"] += 1
             count["missed"] += said in ("permanent", "data") and said not in accept
     assert count["rows"] >= 6_900
-    assert count["unsafe"] == 0
+    assert unsafe == []
     assert count["right"] / count["rows"] >= 0.985
     assert count["decided"] / count["rows"] >= 0.97
     assert count["missed"] / count["may go"] <= 0.01
