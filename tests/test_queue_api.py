@@ -48,7 +48,8 @@ class Queues:
             _, _, _, _, word, name = path.split("/")
             if self.habit == "refuses":
                 return 403, {"message": "Insufficient scope"}
-            if self.habit not in ("lies", "busy", "login", "says_no") and word in ("pause", "resume"):
+            idle = self.habit in ("lies", "busy", "login", "says_no")
+            if word in ("pause", "resume") and not idle:
                 self.paused[name] = word == "pause"
             answers = {
                 "drops": None, "fails": (500, {"message": "boom"}), "busy": (429, {}), "late": (408, {}),
