@@ -1,5 +1,6 @@
 """The admin API's source against a real server on a socket: reads completely, and says what goes wrong."""
 
+import gzip
 import json
 import logging
 import ssl
@@ -13,11 +14,13 @@ from dlqanalysis.frame import HEAVY
 from dlqanalysis.loading import details, load, show
 from dlqanalysis.model import Selection
 from dlqanalysis.sources import connect, connect_hand
+from dlqanalysis.sources._http import NoAnswer
 from dlqanalysis.sources.admin_api import AdminSource, open_hand, open_source
 from dlqanalysis.sources.admin_api.client import open_client
 from dlqanalysis.sources.admin_api.rows import record, rows_in
 from tests.admin_server import BASE, TOKEN, AdminServer, task
 from tests.admin_ways import ALL, DIALECTS, client, read
+from tests.small_server import SmallServer
 
 
 @pytest.fixture(autouse=True)
@@ -321,6 +324,45 @@ def test_each_way_to_fail_has_its_sentence(habit, words):
         with pytest.raises(ConnectError, match=words) as caught:
             read(server, timeout=1 if habit in ("slow", "drip") else 60)
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("packing", "says"),
+    [
+        ("gzip", "more than 1 MB"),
+        ("gzip, gzip", "packed as gzip, gzip"),  # 500 bytes were 200 MB before anybody counted them
+        ("br", "packed as br"),
+    ],
+)
+def test_an_answer_is_not_unpacked_to_more_than_is_read(packing, says, monkeypatch):
+    monkeypatch.setattr("dlqanalysis.sources._http._MOST_BYTES", 2**20)
+    packed = json.dumps([" " * 2**22]).encode()
+    for _ in packing.split(","):
+        packed = gzip.compress(packed)
+    with SmallServer(lambda *_: (200, packed, packing)) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN, sleep=lambda seconds: None)
+        with pytest.raises(ConnectError, match=says):
+            api.get_json("/stats")
+        with pytest.raises(NoAnswer) as posted:
+            api.post("/replay", {})
+    assert posted.value.sent
+
+
+def test_a_packed_answer_is_read_and_a_broken_one_told():
+    answers = {
+        "/good": (gzip.compress(b'{"a": 1}'), "gzip"),
+        "/bad": (b"no gzip", "gzip"),
+        "/odd": (b'{"a": 2}', "UTF-8"),
+    }
+
+    def reply(verb, path, query, body):
+        return 200, *answers[path.removeprefix(BASE)]
+
+    with SmallServer(reply) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN, sleep=lambda seconds: None)
+        assert (api.get_json("/good"), api.get_json("/odd")) == ({"a": 1}, {"a": 2})
+        with pytest.raises(ConnectError, match="cannot be unpacked"):
+            api.get_json("/bad")
 
 
 @pytest.mark.parametrize("habits", [["503"], ["429:2"], ["drop_before"], ["502", "504"]])
