@@ -457,6 +457,14 @@ def test_the_token_shows_nowhere(caplog, monkeypatch):
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("loc", [5, None, "line", {"row": 1}, [], ["body", 1, None]])
+def test_a_refusal_in_any_shape_has_words(loc):
+    """They are asked for after a request that may have done something: an error there would lose its receipt."""
+    with SmallServer(lambda *_: (422, {"detail": [{"loc": loc, "msg": "no"}, loc]})) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN)
+        assert ": no; " in api.words(api.post("/replay", {}))
+
+
 def test_refusals_are_redacted_and_short():
     with AdminServer() as server:
         api = client(server)

@@ -337,13 +337,18 @@ def _said(answer: Any) -> str:
         return "no reason given"
     if isinstance(answer, list):  # `input` of such an entry would be the payload: left out
         parts = [
-            f"{'.'.join(map(str, entry.get('loc') or ()))}: {entry.get('msg', '')}"
+            f"{_place_of(entry.get('loc'))}: {entry.get('msg', '')}"
             if isinstance(entry, Mapping)
             else str(entry)
             for entry in answer[:5]
         ]
         return "; ".join(parts)
     return str(answer)
+
+
+def _place_of(loc: Any) -> str:
+    """`body.task_id`, or what else stands there."""
+    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "")
 
 
 def _is_page(answer: Answer) -> bool:
