@@ -261,6 +261,17 @@ def test_entries_that_are_no_objects_are_told_and_rows_without_id_are_kept():
         rows_in({"detail": "x", "count": 1})
 
 
+def test_rows_of_one_id_are_one_failure_and_told():
+    """Where a row's id is its task's, a task that failed twice has two rows; loading met pandas' error for that."""
+    with AdminServer(tasks=0) as server:
+        for n, error in enumerate(("KeyError", "ValueError", "KeyError")):
+            server.tasks[f"{n}"] = task(7, exception_type=error, exception_message=f"new {error}")
+        failures = load(AdminSource(client(server)), since=None)
+    assert failures["failure_id"].tolist() == ["7"]
+    assert failures["exception_type"].tolist() == ["KeyError"]
+    assert any("2 rows have the id of a row before them" in n for n in failures.attrs["notes"])
+
+
 def test_rows_without_time_are_counted_when_time_decides():
     with AdminServer() as server:
         server.tasks["2"]["failed_at"] = None
