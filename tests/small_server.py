@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-#: status and content: bytes as they are, anything else as JSON; None closes the connection without an answer
-Reply = tuple[int, Any] | None
+#: status and content (bytes as they are, anything else as JSON), and how it is packed; None closes the connection
+#: without an answer
+Reply = tuple[int, Any] | tuple[int, Any, str] | None
 
 
 class SmallServer:
@@ -56,12 +57,14 @@ class _Handler(BaseHTTPRequestHandler):
         if reply is None:
             self.close_connection = True
             return
-        status, content = reply
+        status, content, *packing = reply
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         kind = "text/html" if data.startswith(b"<") else "application/json"
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        for name in packing:
+            self.send_header("Content-Encoding", name)
         self.end_headers()
         self.wfile.write(data)
 

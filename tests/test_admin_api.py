@@ -1,5 +1,6 @@
 """The admin API's source against a real server on a socket: reads completely, and says what goes wrong."""
 
+import gzip
 import json
 import logging
 import ssl
@@ -13,11 +14,13 @@ from dlqanalysis.frame import HEAVY
 from dlqanalysis.loading import details, load, show
 from dlqanalysis.model import Selection
 from dlqanalysis.sources import connect, connect_hand
+from dlqanalysis.sources._http import NoAnswer
 from dlqanalysis.sources.admin_api import AdminSource, open_hand, open_source
 from dlqanalysis.sources.admin_api.client import open_client
 from dlqanalysis.sources.admin_api.rows import record, rows_in
 from tests.admin_server import BASE, TOKEN, AdminServer, task
 from tests.admin_ways import ALL, DIALECTS, client, read
+from tests.small_server import SmallServer
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +261,17 @@ def test_entries_that_are_no_objects_are_told_and_rows_without_id_are_kept():
         rows_in({"detail": "x", "count": 1})
 
 
+def test_rows_of_one_id_are_one_failure_and_told():
+    """Where a row's id is its task's, a task that failed twice has two rows; loading met pandas' error for that."""
+    with AdminServer(tasks=0) as server:
+        for n, error in enumerate(("KeyError", "ValueError", "KeyError")):
+            server.tasks[f"{n}"] = task(7, exception_type=error, exception_message=f"new {error}")
+        failures = load(AdminSource(client(server)), since=None)
+    assert failures["failure_id"].tolist() == ["7"]
+    assert failures["exception_type"].tolist() == ["KeyError"]
+    assert any("2 rows have the id of a row before them" in n for n in failures.attrs["notes"])
+
+
 def test_rows_without_time_are_counted_when_time_decides():
     with AdminServer() as server:
         server.tasks["2"]["failed_at"] = None
@@ -321,6 +335,45 @@ def test_each_way_to_fail_has_its_sentence(habit, words):
         with pytest.raises(ConnectError, match=words) as caught:
             read(server, timeout=1 if habit in ("slow", "drip") else 60)
     assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("packing", "says"),
+    [
+        ("gzip", "more than 1 MB"),
+        ("gzip, gzip", "packed as gzip, gzip"),  # 500 bytes were 200 MB before anybody counted them
+        ("br", "packed as br"),
+    ],
+)
+def test_an_answer_is_not_unpacked_to_more_than_is_read(packing, says, monkeypatch):
+    monkeypatch.setattr("dlqanalysis.sources._http._MOST_BYTES", 2**20)
+    packed = json.dumps([" " * 2**22]).encode()
+    for _ in packing.split(","):
+        packed = gzip.compress(packed)
+    with SmallServer(lambda *_: (200, packed, packing)) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN, sleep=lambda seconds: None)
+        with pytest.raises(ConnectError, match=says):
+            api.get_json("/stats")
+        with pytest.raises(NoAnswer) as posted:
+            api.post("/replay", {})
+    assert posted.value.sent
+
+
+def test_a_packed_answer_is_read_and_a_broken_one_told():
+    answers = {
+        "/good": (gzip.compress(b'{"a": 1}'), "gzip"),
+        "/bad": (b"no gzip", "gzip"),
+        "/odd": (b'{"a": 2}', "UTF-8"),
+    }
+
+    def reply(verb, path, query, body):
+        return 200, *answers[path.removeprefix(BASE)]
+
+    with SmallServer(reply) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN, sleep=lambda seconds: None)
+        assert (api.get_json("/good"), api.get_json("/odd")) == ({"a": 1}, {"a": 2})
+        with pytest.raises(ConnectError, match="cannot be unpacked"):
+            api.get_json("/bad")
 
 
 @pytest.mark.parametrize("habits", [["503"], ["429:2"], ["drop_before"], ["502", "504"]])
@@ -413,6 +466,14 @@ def test_the_token_shows_nowhere(caplog, monkeypatch):
     with pytest.raises(SettingsError, match="Copy the token again") as caught:
         open_client(server.url, "tok\nen-s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("loc", [5, None, "line", {"row": 1}, [], ["body", 1, None]])
+def test_a_refusal_in_any_shape_has_words(loc):
+    """They are asked for after a request that may have done something: an error there would lose its receipt."""
+    with SmallServer(lambda *_: (422, {"detail": [{"loc": loc, "msg": "no"}, loc]})) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN)
+        assert ": no; " in api.words(api.post("/replay", {}))
 
 
 def test_refusals_are_redacted_and_short():

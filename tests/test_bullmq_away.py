@@ -77,6 +77,25 @@ def test_what_is_removed_is_whole_in_the_snapshot(bull6, action):
     assert {r.state for r in again.values()} == {State.SKIPPED}
 
 
+@pytest.mark.parametrize("its_own", [True, False])
+def test_a_purge_leaves_of_deduplication_what_bullmqs_own_remove_leaves(bull, its_own):
+    unique = {"opts": {"deduplication": {"id": "d-1"}}}
+    theirs, ours, other = [one for _ in range(3) for one in bull.fail(unique)]
+    failures = loaded(bull)
+    mine = failures[failures["task_id"] == f"default:{ours}"]
+    left = []
+    for job, remove in (
+        (theirs, lambda: bull.ask("remove", id=theirs)),
+        (ours, lambda: sent(bull, mine, action="purge")),
+    ):
+        bull.redis.set(bull.key("de:d-1"), job if its_own else other)
+        bull.redis.hset(bull.key("dn:d-1"), mapping={"name": "next", "data": "{}", "opts": "{}"})
+        remove()
+        left.append(sorted(bull.redis.keys(bull.key("d[en]:*"))))
+    assert bull.failed() == [other]
+    assert left[0] == left[1] and len(left[0]) == (0 if its_own else 2)
+
+
 def test_a_dangling_id_can_be_purged_and_a_corrupt_job_quarantined(bull6):
     gone, corrupt, good = bull6.fail({}, {}, {})
     bull6.redis.delete(bull6.key(gone))

@@ -380,6 +380,8 @@ def test_a_task_that_was_taken_out_and_lost_is_uncertain_and_in_the_snapshot():
         ("drop_before", State.UNCERTAIN, "asked, not answered"),
         ("drop_after", State.UNCERTAIN, "asked, not answered"),
         ("fails_again_then_500", State.SENT, "failed again already"),
+        ("504", State.UNCERTAIN, "may still go"),
+        ("408", State.UNCERTAIN, "may still go"),
     ],
 )
 def test_each_answer_is_judged_by_what_the_lists_show(habit, state, told):
@@ -388,6 +390,22 @@ def test_each_answer_is_judged_by_what_the_lists_show(habit, state, told):
         [receipt] = sent(server)
         assert len(server.posts()) == 1
     assert receipt.state == state and told in receipt.detail
+
+
+@pytest.mark.parametrize("habit", ["404", "403", "400"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_somebody_else_retries_while_we_are_turned_down_is_not_ours(habit, listed):
+    def colleague(server):
+        priority, one = server.find("task-1")
+        server.tasks["task-1"] = "processing"
+        if not listed:
+            server.lists[priority] = [{**one, "failed_at": "2026-11-20T10:00:00"}]
+
+    with PriorityServer(entries=1) as server:
+        server.retries, server.before_retry = deque([habit]), colleague
+        [receipt] = sent(server)
+    assert receipt.state == State.SKIPPED and not receipt.sent_id, receipt
+    assert "somebody else retried it meanwhile" in receipt.detail
 
 
 def test_too_many_requests_are_waited_for_and_looked_at_again():

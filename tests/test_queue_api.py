@@ -48,9 +48,15 @@ class Queues:
             _, _, _, _, word, name = path.split("/")
             if self.habit == "refuses":
                 return 403, {"message": "Insufficient scope"}
-            if self.habit != "lies" and word in ("pause", "resume"):
+            idle = self.habit in ("lies", "busy", "login", "says_no")
+            if word in ("pause", "resume") and not idle:
                 self.paused[name] = word == "pause"
-            return {"drops": None, "fails": (500, {"message": "boom"})}.get(self.habit, (201, {}))
+            answers = {
+                "drops": None, "fails": (500, {"message": "boom"}), "busy": (429, {}), "late": (408, {}),
+                "login": (200, b"<html><title>Sign in</title></html>"), "empty": (204, b""),
+                "says_no": (200, {"success": False, "message": "no such queue"}),
+            }  # fmt: skip
+            return answers.get(self.habit, (201, {}))
         missing = {"statusCode": 404, "message": f"Cannot {verb} {path}", "error": "Not Found"}
         return 404, missing
 
@@ -222,6 +228,11 @@ def item(queue="default", status="running"):
         ("whole", "fails", State.SENT, "read again"),
         ("runbook", "drops", State.UNCERTAIN, "not answered"),
         ("runbook", "fails", State.UNCERTAIN, "500"),
+        ("runbook", "late", State.UNCERTAIN, "408"),
+        ("runbook", "login", State.UNCERTAIN, "not yes: Sign in"),
+        ("runbook", "says_no", State.UNCERTAIN, "no such queue"),
+        ("runbook", "empty", State.SENT, "does not show"),
+        ("whole", "busy", State.NOT_REACHED, "429"),
     ],
 )
 def test_what_became_of_a_pause(serve, dialect, habit, state, says):

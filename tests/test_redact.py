@@ -211,6 +211,18 @@ def test_kept_columns_are_kept(name):
     assert redact_frame(pd.DataFrame({name: ["jo@example.com"]}))[name][0] == "jo@example.com"
 
 
+def test_a_cell_of_lists_and_objects_hides_what_a_name_around_it_calls_a_secret():
+    """A driver gives JSON columns as objects: no text tells that the inner value has a name further out."""
+    cells = [
+        {"auth": [{"password": {"value": "hunter2"}}], "headers": {"Authorization": ["hunter2"]}},
+        {"passwords": ["hunter2", b"hunter2"], "first_name": {"given": "hunter2"}},
+        {"tokens": {"used": 3}, "password": "", "pin": 5, "note": ["stays"]},
+    ]
+    found = redact_frame(pd.DataFrame({"payload": cells}))["payload"].tolist()
+    assert "hunter2" not in str(found) and "<personal:" in str(found[1])
+    assert found[2] == cells[2]
+
+
 def test_an_empty_frame_and_repeated_labels():
     assert redact_frame(frame().iloc[:0]).dtypes.equals(frame().dtypes)
     twice = pd.DataFrame([["jo@example.com", "jo@example.com"]], columns=["a", "a"])

@@ -192,6 +192,25 @@ def test_the_arguments_are_repaired_where_the_message_is_made_of_them():
         dlq.repair(failures, refuses, of="kwarg")
 
 
+@pytest.mark.parametrize(
+    ("payload", "path"),
+    [
+        ('{"password": {"value": "SECRET"}}', "password.value"),
+        ('{"passwords": ["a", "SECRET"]}', "passwords[1]"),
+        ('{"headers": {"Authorization": ["SECRET"]}}', "headers.Authorization[0]"),
+        ('{"env": [{"name": "DB_PASSWORD", "value": "SECRET"}]}', "env[0].value"),
+        ('{"credentials": {"x": {"y": [{"z": "SECRET"}]}}}', "credentials.x.y[0].z"),
+    ],
+)
+def test_the_difference_hides_what_only_the_names_around_it_call_a_secret(payload, path):
+    def change(said):
+        return json.loads(json.dumps(said).replace("SECRET-1", "SECRET-2"))
+
+    found, difference, _ = mended(payload.replace("SECRET", "SECRET-1").encode(), change)
+    assert found == payload.replace("SECRET", "SECRET-2").encode()
+    assert difference == f'{path}: "<secret>" -> "<secret>"'
+
+
 def test_the_difference_names_what_is_new_and_hides_names_that_are_personal():
     _, difference, _ = mended(b'{"a": 1}', lambda said: {**said, "note": "x"})
     assert difference == '+note: "x"'

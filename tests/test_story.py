@@ -15,6 +15,7 @@ from dlqanalysis import patterns
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import empty, from_records
 from dlqanalysis.profile import Profile
+from dlqanalysis.report import dossier
 
 DATA = Path(__file__).parents[1] / "notebooks" / "data"
 START = pd.Timestamp("2026-11-01T00:00:00Z")
@@ -68,6 +69,27 @@ def test_an_outage_that_goes_on(demo):
     told = dlq.story(judged(BACKGROUND, even(80, start=160, end=WEEK)))
     assert len(told) == 1 and "a.tasks.work fails since 07 Nov 16:" in told[0]
     assert "and it goes on: 80 failures, transient: TimeoutError timed out" in told[0]
+
+
+def test_what_ended_hours_ago_does_not_go_on_though_nothing_failed_since():
+    """The newest failure is of the outage itself: only the time tells that it is over, to the story and the dossier."""
+    failures = judged(BACKGROUND, even(80, start=160, end=WEEK))
+    end = failures["failed_at"].max()
+    for later, open_ in (("3min", True), ("5h", False)):
+        now = end + pd.Timedelta(later)
+        [told] = dlq.story(failures, now=now)
+        assert ("goes on" in told) is open_, told
+        assert dossier.episodes(failures, now=now)["until"].isna().tolist() == [open_]
+    assert f" to {end:%H:%M} UTC: 80 failures" in told, told
+
+
+def test_a_day_counted_back_from_now_is_told_as_of_now():
+    failures = judged(BACKGROUND, even(80, start=160, end=WEEK))
+    now = pd.Timestamp.now("UTC").floor("us")
+    failures["failed_at"] += now - failures["failed_at"].max() - pd.Timedelta("5h")
+    assert "goes on" in dlq.story(failures)[0]
+    for since, open_ in (("24h", False), (now - pd.Timedelta("24h"), True)):
+        assert ("goes on" in dlq.story(failures, since=since)[0]) is open_
 
 
 def test_a_pace_says_since_when_and_a_trend_against_what():

@@ -18,6 +18,7 @@ from dlqanalysis.redact import redact
 _OF = ("raw", "kwargs", "args")
 _READ = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")  #: JSON's white space; Python's \s is more
+_HIDDEN = "<hidden>"
 _WIDTH, _LINES = 80, 20  #: of what a difference shows: letters a value, changes
 
 
@@ -31,10 +32,11 @@ class _Edit(NamedTuple):
     begin: int
     end: int
     text: str
-    says: tuple[str, Any, Any]  #: path, value before, value after; _NOTHING where there is none
+    says: tuple["_Path", Any, Any]  #: value before, value after; _NOTHING where there is none
 
 
 _NOTHING = object()
+_Path = tuple[str | int, ...]  #: names and places on the way to a value
 
 
 def repair(
@@ -83,7 +85,7 @@ def _repaired(
         new, edits = spliced(text, before, after)
         if not edits:
             raise _Refused("change left it as it is")
-        return new.encode(), _difference(edits, redacted), ""
+        return new.encode(), _difference(edits, before, after, redacted), ""
     except _Refused as refused:
         return None, "", str(refused)
 
@@ -104,7 +106,7 @@ def spliced(text: str, before: Any, after: Any) -> tuple[str, list[_Edit]]:
     """A JSON text that says `after`, made of one that says `before`, and the edits that it took."""
     try:
         write = _writer(text)
-        edits = sorted(_edits(text, _skip(text, 0), before, after, "", write), key=lambda e: e[:2])
+        edits = sorted(_edits(text, _skip(text, 0), before, after, (), write), key=lambda e: e[:2])
         parts, place = [], 0
         for edit in edits:
             parts += [text[place : edit.begin], edit.text]
@@ -122,7 +124,7 @@ def spliced(text: str, before: Any, after: Any) -> tuple[str, list[_Edit]]:
 
 
 def _edits(
-    text: str, place: int, old: Any, new: Any, path: str, write: Callable[[Any], str]
+    text: str, place: int, old: Any, new: Any, path: _Path, write: Callable[[Any], str]
 ) -> Iterator[_Edit]:
     """What has to change in the value at a place."""
     if _same(old, new):
@@ -149,28 +151,25 @@ def _of_object(
     place: int,
     old: Mapping[str, Any],
     new: Mapping[str, Any],
-    path: str,
+    path: _Path,
     write: Callable[[Any], str],
 ) -> Iterator[_Edit]:
     parts = _parts(text, place)
     last = {part.name: n for n, part in enumerate(parts)}  # of a repeated name the last one counts
     gone = [n for n, part in enumerate(parts) if part.name not in new]
     for name, n in last.items():
-        where = f"{path}.{name}" if path else name
         if name in new:
-            yield from _edits(text, parts[n].value, old[name], new[name], where, write)
+            yield from _edits(text, parts[n].value, old[name], new[name], (*path, name), write)
     said = {last[parts[n].name]: parts[n].name for n in gone}
     for edit, n in _cut(parts, gone):
-        where = f"{path}.{parts[n].name}" if path else parts[n].name
         was = old[parts[n].name] if n in said else _NOTHING
-        yield edit._replace(says=(where, was, _NOTHING))
+        yield edit._replace(says=((*path, parts[n].name), was, _NOTHING))
     colon = text[parts[0].begin : parts[0].value].rpartition('"')[2] if parts else ":"
     added = [name for name in new if name not in old]
     texts = [f"{write(name)}{colon}{write(new[name])}" for name in added]
     kept = [n for n in range(len(parts)) if n not in set(gone)]
     for edit, name in zip(_inserted(text, place, parts, kept, False, texts), added, strict=True):
-        where = f"{path}.{name}" if path else str(name)
-        yield edit._replace(says=(where, _NOTHING, new[name]))
+        yield edit._replace(says=((*path, name), _NOTHING, new[name]))
 
 
 def _of_list(
@@ -178,7 +177,7 @@ def _of_list(
     place: int,
     old: Sequence[Any],
     new: Sequence[Any],
-    path: str,
+    path: _Path,
     write: Callable[[Any], str],
 ) -> Iterator[_Edit]:
     parts = _parts(text, place)
@@ -189,15 +188,15 @@ def _of_list(
     )
     both = short - tail  # up to here they are told apart one by one
     for n in range(head, both):
-        yield from _edits(text, parts[n].value, old[n], new[n], f"{path}[{n}]", write)
+        yield from _edits(text, parts[n].value, old[n], new[n], (*path, n), write)
     gone = list(range(both, len(old) - tail))
     for edit, n in _cut(parts, gone):
-        yield edit._replace(says=(f"{path}[{n}]", old[n], _NOTHING))
+        yield edit._replace(says=((*path, n), old[n], _NOTHING))
     numbers = range(both, len(new) - tail)
     texts = [write(new[n]) for n in numbers]
     put = _inserted(text, place, parts, range(both), tail > 0, texts)
     for edit, n in zip(put, numbers, strict=True):
-        yield edit._replace(says=(f"{path}[{n}]", _NOTHING, new[n]))
+        yield edit._replace(says=((*path, n), _NOTHING, new[n]))
 
 
 def _cut(parts: Sequence[_Part], gone: Sequence[int]) -> Iterator[tuple[_Edit, int]]:
@@ -209,7 +208,7 @@ def _cut(parts: Sequence[_Part], gone: Sequence[int]) -> Iterator[tuple[_Edit, i
         else:
             begin = parts[n].begin
             end = parts[n + 1].begin if n + 1 < len(parts) else parts[n].end
-        yield _Edit(begin, end, "", ("", None, None)), n
+        yield _Edit(begin, end, "", ((), None, None)), n
 
 
 def _inserted(
@@ -230,7 +229,7 @@ def _inserted(
     for n, one in enumerate(texts):
         before = comma if behind or n else ""
         after = comma if follows and not behind and n == len(texts) - 1 else ""
-        yield _Edit(where, where, f"{before}{one}{after}", ("", None, None))
+        yield _Edit(where, where, f"{before}{one}{after}", ((), None, None))
 
 
 def _parts(text: str, place: int) -> list[_Part]:
@@ -274,26 +273,47 @@ def _same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other) if isinstance(one, float) else bool(one == other)
 
 
-def _difference(edits: Sequence[_Edit], redacted: bool) -> str:
+def _difference(edits: Sequence[_Edit], before: Any, after: Any, redacted: bool) -> str:
     """`retryCount: 3 -> 0; +note: "x"; -debug: true`, in one line."""
+    if redacted:  # as wholes: what stands around a value may tell that it is a secret
+        before, after = _redacted(before), _redacted(after)
     lines = []
     for path, old, new in (edit.says for edit in edits):
-        name = path.rpartition(".")[2]
-        before, after = (_shown(name, value, redacted) for value in (old, new))
-        path = redact(path) if redacted else path
-        if old is not _NOTHING and new is not _NOTHING:
-            lines.append(f"{path}: {before} -> {after}")
-        elif new is not _NOTHING or old is not _NOTHING:
-            lines.append(f"+{path}: {after}" if old is _NOTHING else f"-{path}: {before}")
+        where = redact(_named(path)) if redacted else _named(path)
+        if old is _NOTHING and new is _NOTHING:
+            continue
+        if old is _NOTHING:
+            lines.append(f"+{where}: {_shown(after, path)}")
+        elif new is _NOTHING:
+            lines.append(f"-{where}: {_shown(before, path)}")
+        else:
+            lines.append(f"{where}: {_shown(before, path)} -> {_shown(after, path)}")
     more = f"; and {len(lines) - _LINES} more" if len(lines) > _LINES else ""
     return "; ".join(lines[:_LINES]) + more
 
 
-def _shown(name: str, value: Any, redacted: bool) -> str:
-    if value is _NOTHING:
-        return ""
-    text = json.dumps({name: value})  # a name tells whether its value is a secret
-    if redacted:
-        text = redact(text)
-    text = text.partition(": ")[2][:-1]
+def _redacted(payload: Any) -> Any:
+    """What a payload says without its secrets; all of it hidden where that is no JSON any more."""
+    try:
+        return json.loads(redact(json.dumps(payload)))
+    except ValueError:
+        return _HIDDEN
+
+
+def _shown(whole: Any, path: _Path) -> str:
+    """The value at a path, or what stands in the place of something around it."""
+    for step in path:
+        if isinstance(whole, str):
+            break
+        try:
+            whole = whole[step]
+        except (LookupError, TypeError):  # its name is hidden, too
+            whole = _HIDDEN
+    text = json.dumps(whole)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def _named(path: _Path) -> str:
+    """`user.cards[0]`"""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(steps).removeprefix(".")

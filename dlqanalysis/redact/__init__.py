@@ -132,20 +132,26 @@ def redacted(value: Any) -> Any:
     if isinstance(value, bytes):
         return _redact_bytes(value)
     if isinstance(value, dict):
-        return {
-            key: item if not isinstance(item, str) else _field_value(str(key), item)
-            for key, item in ((key, redacted(item)) for key, item in value.items())
-        }
+        return {key: _field_value(str(key), redacted(item)) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return type(value)(redacted(item) for item in value)
     return value
 
 
-def _field_value(name: str, text: str) -> str:
+def _field_value(name: str, value: Any) -> Any:
+    """What stands behind a name: hidden as a whole where the name tells and there is text in it; numbers stay."""
     kind = kind_of_field(name)
-    if not kind or MASKED.fullmatch(text.encode("utf-8", "surrogatepass")):
-        return text
-    return _written(kind, text.encode("utf-8", "surrogatepass"))
+    text = value if isinstance(value, str) else repr(value) if _has_text(value) else ""
+    raw = text.encode("utf-8", "surrogatepass")
+    return value if not kind or not raw or MASKED.fullmatch(raw) else _written(kind, raw)
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        return any(map(_has_text, value))
+    return isinstance(value, str | bytes) and bool(value)
 
 
 def _redact_bytes(text: bytes) -> bytes:

@@ -5,7 +5,7 @@ One to five sentences out of the frames, the same for the same failures; a quiet
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ import pandas as pd
 
 from dlqanalysis.changes import suspects
 from dlqanalysis.duplicates import duplicates
-from dlqanalysis.errors import need
-from dlqanalysis.model import moment
+from dlqanalysis.errors import SettingsError, need
+from dlqanalysis.model import duration, moment
 from dlqanalysis.patterns.contrast import lift
 from dlqanalysis.patterns.lives import affected
 from dlqanalysis.patterns.onsets import FEWEST, onsets
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
+from dlqanalysis.report.dossier import episodes as ended
 
 MOST = 5  #: sentences
 _NEAR = pd.Timedelta("45min")  #: episodes of the same tasks or rule that begin so close are one
@@ -55,13 +56,15 @@ def story(
     before: Mapping[str, Any] | None = None,
     profile: Profile | None = None,
     since: str | datetime | None = None,
+    now: str | datetime | None = None,
 ) -> list[str]:
     """One to five sentences, the weightiest first: what fails, since when, what changed before it, what its
     failures have in common, whether it goes on or grows, which failures are copies; or that it is quiet.
 
     `changed` is what dlq.changes gives, `before` the numbers of an earlier report (report.read). With `since`
     (24h, a date, a time) the story is of the time from then on, and what was before tells what is usual: a day
-    alone cannot. Needs `failures` classified and fingerprinted. Texts are redacted.
+    alone cannot. Whether it goes on is asked as the dossier asks, but as of `now`: by default the present where
+    `since` counts back from it (24h), else the newest failure, since an export tells of nothing after it. Needs `failures` classified and fingerprinted. Texts are redacted.
     """
     need(failures, "fingerprint", "failure_class", "rule")
     begin = moment(since)
@@ -70,6 +73,8 @@ def story(
         return [redact(_nothing(failures)) + _than_before(recent, before)]
     profile = profile or current_profile()
     found = onsets(failures)
+    if now or _counts_back(since):
+        found = ended(failures, now=now, began=found)
     growing = _growing(failures, found)
     grown = {name for group in growing for name in group}
     episodes = _episodes(failures, found, grown)
@@ -92,6 +97,14 @@ def story(
     elif before is not None and told:
         told[0] += _than_before(recent, before)
     return [redact(sentence) for sentence in [*told, *tail]]
+
+
+def _counts_back(since: str | datetime | None) -> bool:
+    """Whether it is a duration, whose end is the present."""
+    try:
+        return isinstance(since, str) and duration(since) > timedelta()
+    except SettingsError:  # a date or a time
+        return False
 
 
 def _nothing(failures: pd.DataFrame) -> str:

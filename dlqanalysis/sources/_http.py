@@ -5,6 +5,7 @@ import re
 import ssl
 import time
 import weakref
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from dlqanalysis.redact import redact
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_BYTES = 128 * 2**20  # of one answer; a page of 500 rows has about 2 MB
+_PACKINGS = {"gzip", "x-gzip", "deflate", "br", "zstd"}  # some servers write a charset there
 _RETRIED = (429, 502, 503, 504)
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -110,7 +112,11 @@ class Client:
         self.has_token = bool(self._token)
         #: what no text may show: the token, and what it was made of, such as a password; the longest first
         self._hidden = sorted(filter(None, {self._token, *hide}), key=len, reverse=True)
-        headers = {"Accept": "application/json", "User-Agent": "dlqanalysis"}
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": "dlqanalysis",
+        }
         if self._token:
             header, _, before = api.header.partition(":")
             headers[header] = f"{before.strip()} {self._token}".strip()
@@ -215,8 +221,15 @@ class Client:
         until = time.monotonic() + 2 * self._timeout  # a drip of bytes resets httpx's own timeout
         content = bytearray()
         with self._http.stream(method, url, **options) as response:
-            for chunk in response.iter_bytes():
-                content += chunk
+            packing = response.headers.get("content-encoding", "").strip().lower()
+            if packing != "gzip" and set(re.split(r"[\s,]+", packing)) & _PACKINGS:
+                raise httpx.DecodingError(f"it is packed as {packing[:40]}, asked for was gzip")
+            unpack = zlib.decompressobj(wbits=31).decompress if packing == "gzip" else None
+            for chunk in response.iter_raw():
+                try:  # bounded here: httpx unpacks a chunk whole, gzip within gzip to any size
+                    content += unpack(chunk, _MOST_BYTES + 1) if unpack else chunk
+                except zlib.error as error:
+                    raise httpx.DecodingError(f"its gzip is broken: {error}") from None
                 if len(content) > _MOST_BYTES:
                     raise httpx.ReadError(f"the answer has more than {_MOST_BYTES >> 20} MB")
                 if time.monotonic() > until:
@@ -272,6 +285,8 @@ class Client:
             )
         if isinstance(error, httpx.ReadError) and "MB" in str(error):
             return f"{shown}: {error}. Read less at once."
+        if isinstance(error, httpx.DecodingError):
+            return f"{shown} answers with what cannot be unpacked ({_brief(error)})."
         return f"{shown} dropped the connection without a whole answer ({_brief(error)})."
 
 
@@ -322,13 +337,18 @@ def _said(answer: Any) -> str:
         return "no reason given"
     if isinstance(answer, list):  # `input` of such an entry would be the payload: left out
         parts = [
-            f"{'.'.join(map(str, entry.get('loc') or ()))}: {entry.get('msg', '')}"
+            f"{_place_of(entry.get('loc'))}: {entry.get('msg', '')}"
             if isinstance(entry, Mapping)
             else str(entry)
             for entry in answer[:5]
         ]
         return "; ".join(parts)
     return str(answer)
+
+
+def _place_of(loc: Any) -> str:
+    """`body.task_id`, or what else stands there."""
+    return ".".join(map(str, loc)) if isinstance(loc, list) else str(loc or "")
 
 
 def _is_page(answer: Answer) -> bool:

@@ -78,6 +78,7 @@ const commands = {
   work,
   release: async () => { held.splice(0).forEach((done) => done()); },
   rest: async () => { held.splice(0).forEach((done) => done()); await Promise.all(open.splice(0).map((worker) => worker.close())); },
+  remove: (library, ask) => withQueue(library, ask, async (queue) => (await queue.getJob(ask.id)).remove()),
   drain: (library, ask) => withQueue(library, ask, (queue) => queue.drain()),
   pause: (library, ask) => withQueue(library, ask, (queue) => queue.pause()),
   resume: (library, ask) => withQueue(library, ask, (queue) => queue.resume()),

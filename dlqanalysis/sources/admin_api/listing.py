@@ -35,7 +35,7 @@ class Listing:
         self._last: Any = None
 
     def __iter__(self) -> Iterator[list[Row]]:
-        offset = frontier = odd = stepped_back = 0
+        offset = frontier = odd = twice = stepped_back = 0
         first_of_all = ""
         while True:
             rows, total, not_objects = self._page(offset)
@@ -61,8 +61,10 @@ class Listing:
             new = [row for row, name in zip(rows, keys, strict=True) if name not in self._seen]
             self._seen.update(keys)
             if matching := [row for row in new if self._matches(row)]:
-                self._matched += len(matching)
-                yield matching
+                single = {key(row): row for row in reversed(matching)}  # of one id the first stays
+                twice += len(matching) - len(single)
+                self._matched += len(single)
+                yield list(reversed(single.values()))
             at_the_end = not new and (offset >= frontier or len(rows) < 2)
             if at_the_end or self._done(new):
                 break
@@ -74,6 +76,10 @@ class Listing:
             )
         if odd:
             self.notes.append(f"{odd:,} entries of the list are no objects; they are left out.")
+        if twice:
+            self.notes.append(
+                f"{twice:,} rows have the id of a row before them and are left out: this API names both by one id."
+            )
         if self._undated:
             self.notes.append(
                 f"{self._undated:,} rows have no readable failed_at; since and until leave them out."

@@ -25,7 +25,9 @@ if ARGV[7] ~= '' then
   end
 else
   for _, part in ipairs(parts) do redis.call('UNLINK', job .. part) end -- DEL of a long log would block
-  if ARGV[8] ~= '' and redis.call('GET', unique) == id then redis.call('DEL', unique) end
+  if ARGV[8] ~= '' and redis.call('GET', unique) == id then
+    redis.call('DEL', unique, base .. 'dn:' .. ARGV[8]) -- left behind, what waits there would run after some later job
+  end
 end
 redis.call('ZREM', failed, id)
 tell('event', 'removed', 'jobId', id, 'prev', 'failed')

@@ -155,29 +155,10 @@ class PriorityApiHand:
             after = self._after(item, patient=good)
         except DLQError as error:
             return _receipt(item, State.UNCERTAIN, f"{said}; then: {error}"), False
-        if after.entry is None and after.sure:
-            if after.moved or good:
-                shown = (
-                    after.moved or "its entry left the list; where it is now this API does not show"
-                )
-                return _receipt(item, State.SENT, f"{said}; {shown}", item.task_id), False
-            if answer.status == 404:
-                return _receipt(item, State.SKIPPED, f"{said}; somebody took it meanwhile"), False
-            why = (
-                f"{said}; its entry is gone and nothing shows its task, which may be lost: {_LOST}"
-            )
-            return _receipt(item, State.UNCERTAIN, why), False
-        if after.entry is None:
-            why = f"{said}; its entry is not in the part of the list that the server shows"
-            return _receipt(item, State.UNCERTAIN, why), False
-        if after.moved and after.status != before.status:
-            why = f"{said}; {after.moved}, though its entry is still listed"
-            return _receipt(item, State.SENT, why, item.task_id), False
-        if good:
-            return _receipt(item, State.REFUSED, f"{said}, and nothing changed"), True
-        if answer.status == 404:
-            said += f"; the server's copy of it has expired: {REDIS_ROAD}"
-        return _receipt(item, State.REFUSED, f"{said}; its entry is where it was"), False
+        state, told = _shown(before, after, answer.status, good)
+        sent_id = item.task_id if state == State.SENT else ""
+        lied = good and state == State.REFUSED
+        return _receipt(item, state, f"{said}{told}", sent_id), lied
 
     def _after(self, item: Item, *, patient: bool) -> Look:
         """A look after a retry; some more where a server that said success may need a moment."""
@@ -264,6 +245,33 @@ def _objection(item: Item, now: Look) -> str:
     if now.copies > 1:
         return f"{now.copies} entries are of this task, and this API retries by task: {REDIS_ROAD}"
     return now.moved if now.status in (*UNDER_WAY, *DONE) else ""
+
+
+def _shown(before: Look, after: Look, status: int, good: bool) -> tuple[State, str]:
+    """What became of an item that was asked for, by two looks at it and the status of the answer between them."""
+    # 502, 504 and the like are a proxy's word: the server behind it may still be at it
+    late = status > 500 or status in (408, 499)
+    declined = 300 <= status < 500 and not late  # the server's word that it was not this request
+    if after.entry is None and not after.sure:
+        return State.UNCERTAIN, "; its entry is not in the part of the list that the server shows"
+    moved = after.moved if after.entry is None or after.status != before.status else ""
+    if moved:
+        listed_on = "" if after.entry is None else ", though its entry is still listed"
+        who = "; somebody else retried it meanwhile" if declined else ""
+        return State.SKIPPED if declined else State.SENT, f"; {moved}{listed_on}{who}"
+    if after.entry is None:
+        if good:
+            return State.SENT, "; its entry left the list; where it is now this API does not show"
+        if status == 404:
+            return State.SKIPPED, "; somebody took it meanwhile"
+        why = f"; its entry is gone and nothing shows its task, which may be lost: {_LOST}"
+        return State.UNCERTAIN, why
+    if good:
+        return State.REFUSED, ", and nothing changed"
+    if late:
+        return State.UNCERTAIN, "; its entry is where it was, and may still go"
+    expired = f"; the server's copy of it has expired: {REDIS_ROAD}" if status == 404 else ""
+    return State.REFUSED, f"{expired}; its entry is where it was"
 
 
 def _says_success(answer: Answer) -> bool:

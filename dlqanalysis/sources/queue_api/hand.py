@@ -132,15 +132,21 @@ class QueueHand:
             answer = self._client.post(route, {}, run_id)
         except NoAnswer as lost:
             if not lost.sent:
-                return State.REFUSED, f"nothing was sent: {lost}"
+                return State.NOT_REACHED, f"nothing was sent: {lost}"
             return self._seen(action, queue, State.UNCERTAIN, f"asked, not answered: {lost}")
         if answer.status in (404, 405):
             return State.REFUSED, f"this API has no route to {action} a queue. Do it {REDIS_ROAD}"
-        if answer.status >= 500:
+        if answer.status == 429:
+            wait = answer.retry_after()
+            return State.NOT_REACHED, f"too many requests (429); come back in {wait:.0f} s"
+        if answer.status >= 500 or answer.status in (408, 499):
             said = f"the API failed ({answer.status}: {self._client.words(answer)})"
             return self._seen(action, queue, State.UNCERTAIN, said)
         if answer.status >= 300:
             return State.REFUSED, self._refusal(answer)
+        if not _says_yes(answer):
+            said = f"the API said {answer.status}, but not yes: {self._client.words(answer)}"
+            return self._seen(action, queue, State.UNCERTAIN, said)
         return self._seen(action, queue, State.SENT, f"the API says so; {_NO_PROOF}")
 
     def _seen(self, action: str, queue: str, else_: State, said: str) -> tuple[State, str]:
@@ -160,3 +166,14 @@ class QueueHand:
     def _refusal(self, answer: Answer) -> str:
         hint = f": {self._client.token_name} may not" if answer.status in (401, 403) else ""
         return f"refused ({answer.status}: {self._client.words(answer)}){hint}"
+
+
+def _says_yes(answer: Answer) -> bool:
+    """Whether an answer without an error status is no error all the same, nor a page of somebody in between."""
+    if not answer.content.strip():
+        return True
+    try:
+        told = answer.json()
+    except ValueError:
+        return False
+    return not isinstance(told, Mapping) or not (told.get("error") or told.get("success") is False)
