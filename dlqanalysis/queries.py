@@ -111,10 +111,8 @@ def queries(source: Asked) -> Queries:
     """The named queries as methods of one object, for a source that answers SQL; help with `?`."""
     if not callable(getattr(source, "ask", None)):
         name = getattr(source, "name", repr(source))
-        hint = f"dlq.queries(dlq.connect({source!r}))" if isinstance(source, str) else "dlq.load it"
-        raise SettingsError(
-            f"Queries need a connected SQL source, which {name} is not. Try {hint}."
-        )
+        hint = f" Try dlq.queries(dlq.connect({source!r}))." if isinstance(source, str) else ""
+        raise SettingsError(f"Queries need a connected SQL source, which {name} is not.{hint}")
     return Queries(source, known())
 
 

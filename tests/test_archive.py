@@ -49,6 +49,8 @@ def test_a_frame_comes_back_as_it_was(failures, tmp_path):
 
 
 def test_an_empty_frame_too(tmp_path):
+    with pytest.raises(SettingsError, match="takes a frame or a source"):
+        archive.snapshot("shop", tmp_path / "a.parquet")
     path = archive.snapshot(empty(), str(tmp_path / "a.parquet"))
     pd.testing.assert_frame_equal(archive.read(path), empty())
 

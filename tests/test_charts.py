@@ -379,6 +379,22 @@ def test_the_few_bars_of_a_short_time_are_named_by_where_they_begin():
     assert charts.timeline(frame, "10m").layout.xaxis.ticktext is None
 
 
+def test_a_bar_that_is_alone_does_not_fill_the_plot():
+    frame = from_records([{"failure_id": "1", "failed_at": "2026-11-01T22:10Z"}])
+    begin, end = map(pd.Timestamp, charts.timeline(frame, "1h").layout.xaxis.range)
+    assert begin < pd.Timestamp("2026-11-01T20:00") and end > pd.Timestamp("2026-11-02T01:00")
+
+
+def test_a_mark_of_several_beginnings_names_the_first_and_the_last():
+    at = ["2026-11-01T00:00Z", "2026-11-01T10:00Z", "2026-11-30T00:00Z"]
+    frame = from_records({"failure_id": str(n), "failed_at": one} for n, one in enumerate(at))
+    table = pd.DataFrame({"onset": frame["failed_at"][:2], "count": [3, 4]})
+    figure = charts.marked(charts.timeline(frame, "1d"), None, table)
+    assert figure.layout.annotations[-1].text.endswith(
+        "▲1-2 01 Nov 00:00 to 01 Nov 10:00, 2 groups, 7 failures"
+    )
+
+
 def test_the_groups_that_a_title_counts_are_drawn_where_it_is_a_few_more():
     shares = [0.053] * 15 + [0.0205] * 10
     rows = {"exception_type": "E", "template": "t", "count": 53, "failure_class": "data"}

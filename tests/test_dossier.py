@@ -99,6 +99,8 @@ def test_an_episode_that_ends_is_not_said_to_be_over_while_its_error_goes_on():
 def test_how_far_it_reached():
     table = dossier.radius(frame(), PROFILE).set_index("measure")["count"]
     assert table["failures"] == 260 and table["queues"] == 2 and table["distinct tenant"] == 2
+    unknown = dossier.radius(frame().assign(worker=pd.NA), PROFILE)["measure"]
+    assert "workers" not in set(unknown)  # 0 would read as that none is hit
 
 
 def test_what_became_of_them_adds_up(journal):

@@ -152,6 +152,13 @@ def test_what_cannot_be_told_is_a_row(kwargs, state, because):
     assert answer(duplicates(failures, MEMO)) == {"x": ("cannot_tell", None, because)}
 
 
+def test_copies_come_before_what_cannot_be_told():
+    untold = failure("x", kwargs={"template_id": 1})
+    table = duplicates(from_records([untold, memo("a", 1, 12), memo("b", 2, 12)]), MEMO)
+    kinds = list(dict.fromkeys(table["kind"]))
+    assert kinds[-1] == "cannot_tell" and len(kinds) > 1
+
+
 def test_a_template_for_each_task_by_its_whole_name_or_its_last_part():
     failures = from_records(
         [

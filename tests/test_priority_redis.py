@@ -56,6 +56,15 @@ def test_without_anything_to_measure_by_it_is_utc_or_what_the_url_says(world):
     assert there["failed_at"].iloc[0] == pd.Timestamp("2026-07-01T16:00Z")
 
 
+def test_what_expires_at_once_measures_no_zone(world):
+    for n in range(4):
+        world.dead(f"t{n}", failed_at=f"2026-07-01T{n + 8:02d}:15:00")
+        world.redis.expire(world.key(f"dlq:task:t{n}"), 5 * 86400)
+    failures = loaded(world)
+    assert failures["failed_at"].iloc[0] == pd.Timestamp("2026-07-01T08:15Z")
+    assert "taken for UTC" in " ".join(failures.attrs["notes"])
+
+
 def test_corrupt_elements_stay_rows_with_their_bytes(world):
     world.dead("t1")
     odd = [b"", b"\xff\xfe", b'{"a": ', b"[1]", b"null", b'"text"', b"[" * 5000, b'{"task_id": 5}']

@@ -274,6 +274,8 @@ def test_what_cannot_be_asked(url):
 def test_names_urls_and_paths(url, monkeypatch, tmp_path):
     with pytest.raises(SettingsError, match=r"'shop' is not connected: set DLQ_SHOP_URL"):
         dlq.connect("shop")
+    with pytest.raises(SettingsError, match=r"'shop' is not connected: set DLQ_SHOP_HAND_URL"):
+        dlq.connect_hand("shop")
     monkeypatch.setenv("DLQ_SHOP_URL", url)
     assert len(load("shop")) == 108
     with pytest.raises(

@@ -203,6 +203,13 @@ def test_what_just_began_is_not_quiet_for_want_of_an_earlier_time():
         "120 failures within 4 minutes, since 01 Nov 00:00 UTC, most are transient: TimeoutError timed out; there is"
         " nothing before to compare with."
     )
+    several = [
+        rows([n * hour for n in range(6)], task="a", kind="AError"),
+        rows([n * hour for n in range(5)], task="b", kind="BError"),
+        rows([n * hour for n in range(5)], task="c", kind="CError"),
+    ]
+    told = dlq.story(judged(*several))[0]
+    assert "UTC, most often transient: AError" in told and "and 2 more kinds; there is" in told
     now = (pd.Timestamp.now("UTC") - START) / pd.Timedelta("1h")
     [told] = dlq.story(judged(rows([now - 0.5])))
     assert told.startswith("1 failure, since ") and told.endswith("nothing before to compare with.")

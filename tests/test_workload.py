@@ -80,13 +80,18 @@ def known(*tasks):
 def test_unregistered_tasks_come_with_what_they_may_be_called_now():
     failures = from_records(
         {"failure_id": str(n), "task_name": name, "args": []}
-        for n, name in enumerate(["api.memo", "api.memo", "old.memos.send_mail", "api.work", "zz"])
+        for n, name in enumerate(
+            ["api.memo", "api.memo", "old.memos.send_mail", "api.work", "zz", "new.mail.generate"]
+        )
     )
     workers = known(("api.work", "new.mail.send_mail"), ("api.memos",), None)
     found = workload.unregistered(failures, workers).set_index("task_name")
-    assert found["failures"].to_dict() == {"api.memo": 2, "old.memos.send_mail": 1, "zz": 1}
+    assert found["failures"].to_dict() == {
+        "api.memo": 2, "new.mail.generate": 1, "old.memos.send_mail": 1, "zz": 1,
+    }  # fmt: skip
     assert found["nearest"].to_dict() == {
         "api.memo": "api.memos",
+        "new.mail.generate": "",  # of the module of another, and no other name for it
         "old.memos.send_mail": "new.mail.send_mail",
         "zz": "",
     }

@@ -46,6 +46,10 @@ def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
         raise SettingsError(
             f"A snapshot is a Parquet file: name it {where.with_suffix('.parquet')}."
         )
+    if isinstance(failures, str):
+        raise SettingsError(
+            "dlq.snapshot takes a frame or a source, not its name: dlq.snapshot(dlq.connect(name), path)."
+        )
     if not isinstance(failures, pd.DataFrame):
         failures = _everything(failures)
     check(failures)

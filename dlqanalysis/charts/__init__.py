@@ -93,6 +93,9 @@ def timeline(
     ):  # plotly would name the middle of each: 00:30 for the hour from 00:00
         edges = [at.tz_localize(None) for at in [*total.index, total.index[-1] + 2 * half]]
         figure.update_xaxes(tickvals=edges, ticktext=_edges(edges))
+        # a bar that is alone would fill the plot, and read as a level that was kept
+        beside = half * max(0, _FEW_BARS - len(total))
+        figure.update_xaxes(range=[edges[0] - beside, edges[-1] + beside])
     figure.update_yaxes(title_text="failures", rangemode="tozero")
     undated = line.attrs["undated"]
     note = f" {undated:,} failures have no time and are not shown." if undated else ""

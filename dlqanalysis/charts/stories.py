@@ -42,10 +42,11 @@ def marked(
         deploys.append(f"D{number} {_changed(row)}")
     for first, last, at in _clusters(onsets, figure):
         mark = f"▲{first}" if first == last else f"▲{first}-{last}"
+        until = _until(at, starts[last - 1]["onset"])
         _note(figure, at, mark, _LOWER, middle=_TRIANGLE / 2)
         size = sum(int(row["count"]) for row in starts[first - 1 : last])
         groups = "" if first == last else f" {last - first + 1} groups,"
-        began.append(f"{mark} {at:%d %b %H:%M},{groups} {size:,} failures")
+        began.append(f"{mark} {at:%d %b %H:%M}{until},{groups} {size:,} failures")
     lists = [_listed("▲ where an error began:", began), _listed("D, dashed: a change:", deploys)]
     lists.append(_outside([one for one in known if _naive(one["at"]) < begin], "before", -1))
     lists.append(_outside([one for one in known if _naive(one["at"]) > end], "after", 0))
@@ -76,6 +77,11 @@ def _shown(figure: go.Figure) -> tuple[pd.Timestamp, pd.Timestamp]:
     half = pd.Timedelta(float(figure.data[0].width[0]) / 2, unit="ms")
     first, last = times.min() - half, times.max() + half
     return first - (last - first) / 20, last
+
+
+def _until(first: pd.Timestamp, last: pd.Timestamp) -> str:
+    """The last beginning under one mark, where it is hours later: a mark of a long time stands for a day."""
+    return f" to {last:%d %b %H:%M}" if last - first >= pd.Timedelta("1h") else ""
 
 
 def _changed(row: dict[Any, Any]) -> str:

@@ -177,6 +177,11 @@ def _level(level: Level | None) -> dict[str, Any] | None:
     return {**texts, "steps": [redact(step) for step in level.steps]}
 
 
+def tells(place: str) -> bool:
+    """Whether a name, a URL or an export can be asked for its queues and its health."""
+    return _can(place)[1]
+
+
 def _can(place: str) -> tuple[bool, bool]:
     """Whether failures can be read there, and whether a monitor can be asked."""
     beside = "://" not in place and any(

@@ -22,7 +22,9 @@ Changes = Annotated[
 ]
 Places = Annotated[
     str,
-    typer.Option(help="Systems whose queues and workers are asked, names with commas."),
+    typer.Option(
+        help="Systems whose queues and workers are asked, names with commas; default: the source."
+    ),
 ]
 ReportOut = Annotated[Path, typer.Option(help="Folder of the HTML and JSON.")]
 Told = Annotated[
@@ -68,6 +70,9 @@ def daily(
     still: Still = False,
 ) -> None:
     """One page about the day as HTML, and its numbers as JSON. Exit code 1: somebody must look."""
+    from dlqanalysis.checkup import tells
+
+    places = places or (source if tells(source) else "")
     _report("daily", source, since, out, notify, still, changes=changes, places=places, usual=usual)
 
 

@@ -48,6 +48,8 @@ def duplicates(
     table = pd.concat(tables, ignore_index=True)
     order = ["kind", "key", "failed_at", "source", "failure_id"]
     table = table.astype({"source": "str"}).sort_values(order, na_position="last")
+    # a key that names no field fits no failure: thousands of such rows would hide the copies
+    table = table.sort_values("kind", key=lambda kind: kind == "cannot_tell", kind="stable")
     table = table.reset_index(drop=True)
     table.attrs["says"] = _says(table, len(failures))
     table.attrs["empty"] = "No failure is known to be a copy of another."

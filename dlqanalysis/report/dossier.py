@@ -123,7 +123,7 @@ def radius(failures: pd.DataFrame, profile: Profile | None = None) -> pd.DataFra
         ("worker", "workers"),
         ("fingerprint", "groups"),
     ):
-        if name in failures.columns:
+        if name in failures.columns and (failures[name].notna().any() or failures.empty):
             measures.append((word, int(failures[name].nunique())))
     for field, rows in affected(failures, profile).groupby("field", sort=False):
         measures.append((f"distinct {field}", len(rows)))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.errors import SettingsError
-from dlqanalysis.model import duration
+from dlqanalysis.model import moment
 from dlqanalysis.redact import redact, redacted
 
 VERSION = 1
@@ -126,14 +126,16 @@ def lives(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> pd.DataFr
 
 
 def archivable(failures: pd.DataFrame, older_than: str = "30d") -> pd.DataFrame:
-    """Per queue and status: how many failures are older than that, counted back from the newest one."""
+    """Per queue and status: how many of these failures, or of a summary of them, are older than that now."""
     from dlqanalysis import patterns
 
-    newest = failures["failed_at"].max()
-    old = failures[failures["failed_at"] < newest - duration(older_than)]
+    old = failures[failures["failed_at"] < pd.Timestamp(moment(older_than))]
     table = patterns.counts(old, ["queue", "status"])[
         ["queue", "status", "count", "first_failed", "last_failed"]
     ]
+    for name in ("first_failed", "last_failed"):  # a summary's times are no better than an hour
+        table[name] = table[name].dt.strftime("%Y-%m-%d").astype("str")
+    table.attrs["notes"] = []  # on the trend, which is not among these
     table.attrs["empty"] = f"No failure is older than {older_than}."
     return table
 

@@ -346,7 +346,8 @@ def _sudden(failures: pd.DataFrame, before: Mapping[str, Any] | None) -> str:
     some = f"{count:,} failure{'s' if count != 1 else ''}"
     within = f" within {_span(max(span, pd.Timedelta('1s')))}" if count > 1 else ""
     said = f"{some}{within}, since {times.min():%d %b %H:%M} UTC"
-    said += f", most are {_what(failures)}" if _one_error(failures) else ""
+    most = "most are" if _one_error(failures) else "most often"
+    said += f", {most} {_what(failures)}" if count > 4 else ""
     return f"{said}; there is nothing before to compare with." + _than_before(failures, before)
 
 

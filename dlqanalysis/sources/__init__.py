@@ -70,8 +70,11 @@ def connect_hand(name_or_url: str) -> "Hand":
             f"{name_or_url} is an export: nothing can be replayed from it. Connect the hand to the system that"
             " it came from."
         )
-    url = setting(name_or_url, "HAND_URL") if "://" not in name_or_url else None
-    url = url or url_of(name_or_url)
+    url = name_or_url
+    if (
+        "://" not in url
+    ):  # a queue API that is looked at has a MONITOR_URL only: what it lacks is this one
+        url = setting(url, "HAND_URL") or setting(url) or url_of(url, "HAND_URL")
     module = _module(url)
     if not hasattr(module, "open_hand"):
         why = getattr(module, "CANNOT", {}).get("replay") or (

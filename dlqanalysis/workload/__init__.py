@@ -130,9 +130,11 @@ def unregistered(failures: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
 def _registered(name: str, known: set[str]) -> tuple[str, str, str]:
     if not known:
         return "cannot_tell", "", "no worker said which tasks it knows"
-    alike = sorted(one for one in known if one.rpartition(".")[2] == name.rpartition(".")[2])
-    hint = did_you_mean(name, known)
-    nearest = alike[0] if alike else hint.split("'")[1] if hint.startswith("Did") else ""
+    # a module's name is no sign: all tasks of one look alike
+    last = {one.rpartition(".")[2]: one for one in sorted(known, reverse=True)}
+    mine = name.rpartition(".")[2]
+    hint = did_you_mean(mine, last)
+    nearest = last.get(mine) or (last[hint.split("'")[1]] if hint.startswith("Did") else "")
     because = "no worker that answered knows it"
     return "no", nearest, f"{because}; {nearest} is there" if nearest else because
 

@@ -88,7 +88,7 @@ class Claims:
             raise ConnectError(
                 f"This user may not create {self.marks.fullname}, where replays are claimed. Let the"
                 f" table's owner run: {' '.join(ddl.split())}; GRANT SELECT, INSERT, UPDATE, DELETE ON"
-                f" {self.marks.fullname} TO this user."
+                f" {self.marks.fullname} TO {self._engine.url.username or 'this user'}."
             ) from None
 
     def take(

@@ -86,18 +86,18 @@ class PriorityRedisSource:
         bare = {key: time for key, time in times.items() if time and time.tzinfo is None}
         if not bare:
             return UTC, []
-        measured: Counter[tzinfo] = Counter()
+        measured: Counter[tzinfo | None] = Counter()
         for key, time in bare.items():
             if expiry := known.get(key, {}).get("expiry"):
                 failed = datetime.fromtimestamp(expiry / 1000, UTC) - options.ttl
-                if zone := offset(time, failed):
-                    measured[zone] += 1
-        if not measured:
+                measured[offset(time, failed)] += 1
+        zone, votes = measured.most_common(1)[0] if measured else (None, 0)
+        # what expires after another time than ttl= measures any zone, each entry its own
+        if zone is None or votes * 2 <= measured.total():
             return UTC, [
                 "failed_at has no zone and nothing here tells it: taken for UTC. Say ?tz=Europe/Berlin in"
                 " the URL if the system's clock is another."
             ]
-        zone, _ = measured.most_common(1)[0]
         doubt = " Not all agree: say ?tz= in the URL." if len(measured) > 1 else ""
         return zone, [
             f"failed_at has no zone; by what expires {options.ttl.days} days after it, it is in"
