@@ -13,8 +13,8 @@ from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.model import Finding, Outcome, Selection
 from dlqanalysis.profile import Profile
 from dlqanalysis.readings import depths
-from dlqanalysis.report.fates import items_of
-from dlqanalysis.report.record import words_of
+from dlqanalysis.report.dossier.fates import items_of
+from dlqanalysis.report.dossier.words import words_of
 from dlqanalysis.sources import connect_hand
 from tests.lists import KINDS, Lists, message
 from tests.test_onsets import HOUR, START, office

@@ -21,7 +21,7 @@ from dlqanalysis.patterns.onsets import FEWEST, onsets
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
-from dlqanalysis.report.dossier import episodes as ended
+from dlqanalysis.report.dossier.ending import episodes as ended
 
 MOST = 5  #: sentences
 _NEAR = pd.Timedelta("45min")  #: episodes of the same tasks or rule that begin so close are one
