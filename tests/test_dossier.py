@@ -13,7 +13,7 @@ from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.model import Finding, Outcome, Selection
 from dlqanalysis.profile import Profile
 from dlqanalysis.readings import depths
-from dlqanalysis.report.dossier.fates import items_of
+from dlqanalysis.report.dossier.fates import items_of, sources_of
 from dlqanalysis.report.dossier.words import words_of
 from dlqanalysis.sources import connect_hand
 from tests.lists import KINDS, Lists, message
@@ -176,7 +176,7 @@ def test_what_of_the_journal_belongs_to_a_frame_is_asked_for_source_by_source(jo
     both = frame()
     both["queue"] = both["queue"].cat.rename_categories({"mail": "mails; task x, y"})
     replayed(journal, both, 2, 0)
-    [name] = dossier.sources_of(both)
+    [name] = sources_of(both)
     left = both.iloc[:0].copy()
     selection = Selection(queue=(queue,)).as_dict()
     left.attrs = {"source": name, "asked": {name: selection, "elsewhere": Selection().as_dict()}}
