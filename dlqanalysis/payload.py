@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dlqanalysis.distinct import numbered
+from dlqanalysis.text import storable
 
 UNREADABLE = object()  #: stands for a text that is no JSON, or for no text
 _DEPTH, _FIELDS, _WIDTH = 4, 200, 120  # a hostile payload may be deep, wide or long
@@ -48,7 +49,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, str]:
     for path, text in _walk(value, prefix, 0):
         if len(found) >= _FIELDS:
             break
-        found[path] = text
+        found[storable(path)] = text
     return found
 
 
@@ -67,8 +68,8 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def scalar(value: Any) -> str:
-    """A JSON scalar as text: strings bare, the rest as JSON writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A JSON scalar as text that a frame can hold: strings bare, the rest as JSON writes it."""
+    return storable(value) if isinstance(value, str) else json.dumps(value)
 
 
 def lookup(value: Any, path: str) -> str | None:

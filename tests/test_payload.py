@@ -72,6 +72,14 @@ def test_flat(value, expected):
     assert flat(value, "kwargs") == expected
 
 
+def test_lone_surrogates_are_texts_that_a_frame_can_hold():
+    """JSON may escape what UTF-8 has no bytes for: as a value, as a field's name."""
+    value = json.loads('{"s": "\\ud800", "\\udc00": 1}')
+    found = flat(value, "kwargs")
+    assert found == {"kwargs.s": "\\ud800", "kwargs.\\udc00": "1"}
+    assert lookup(value, "s") == "\\ud800"
+
+
 def test_a_hostile_payload_is_bounded():
     assert len(flat({str(number): number for number in range(10_000)})) == 200
     assert max(map(len, flat({"a" * 10_000: "b" * 10_000}).values())) <= 120
