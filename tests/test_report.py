@@ -282,6 +282,21 @@ def test_archivable_is_what_is_older_now():
     assert len(numbers.archivable(failures, "2026-10-01")) == 0
 
 
+def test_what_lies_there_is_asked_anew_only_where_it_can_be_archived(shop_url):
+    """A report of the last days has not read what is older; and each look at a queue counts."""
+    with psycopg.connect(shop_url, autocommit=True) as connection:
+        connection.execute(
+            "insert into failed_tasks (task_id, task_name, queue_name, args, kwargs, exception_type,"
+            " exception_message, failed_at, status) select 't' || n, 'memo', 'q', '[]', '{}', 'OSError', 'down',"
+            " now() - make_interval(days => 50), 'failed' from generate_series(1, 3) n"
+        )
+    recent = dlq.load(shop_url, since="7d")
+    lying = report.lying(shop_url, recent, "30d")
+    assert not len(recent) and report.archivable(lying)["count"].tolist() == [3]
+    export = str(FOLDER / "data" / "demo_export.parquet")
+    assert report.lying(export, recent, "30d") is recent
+
+
 def test_rehearse_makes_a_plan_and_sends_nothing(tmp_path):
     table = report.rehearse(week({"a": 3, "b": 9}), limit=2)
     assert table.set_index("decision")["failures"].groupby(level=0).sum().sum() == 12

@@ -1,4 +1,5 @@
-"""What a report asks beside its failures, where somebody can tell: what a replay would do, and what went well later."""
+"""What a report asks beside its failures, where somebody can tell: what a replay would do,
+what went well later, what lies there from before."""
 
 import pandas as pd
 
@@ -58,3 +59,17 @@ def went_well(source: str, since: str = "") -> tuple[pd.DataFrame | None, str]:
     except DLQError as error:
         return None, f"Later successes are not known: {error}"
     return known, f"{len(known):,} failed tasks went well later."
+
+
+def lying(
+    source: str, failures: pd.DataFrame, until: str, queue: str = "", task: str = ""
+) -> pd.DataFrame:
+    """What lies in a source from before `until`, however old, as counts. One that cannot archive is not asked again:
+    there is nothing to do about it, and a look may cost a message a delivery. Then it is `failures`, which were read."""
+    from dlqanalysis.sources import capabilities
+    from dlqanalysis.summary import summary
+
+    can = capabilities(source).set_index("capability")["can"]
+    if not can.get("archive", False):
+        return failures
+    return summary(source, since="", until=until, queue=queue, task=task)
