@@ -476,6 +476,21 @@ def test_a_refusal_in_any_shape_has_words(loc):
         assert ": no; " in api.words(api.post("/replay", {}))
 
 
+def test_words_of_a_server_give_a_terminal_no_orders():
+    said = {"detail": "no \x1b[2J\x1b]0;owned\x07 and \u202egnp.exe"}
+    with SmallServer(lambda *_: (409, said)) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN)
+        words = api.words(api.post("/replay", {}))
+    assert words.isprintable() and "owned" in words and "gnp.exe" in words
+
+
+def test_a_number_of_any_length_costs_no_other_failure():
+    digits = "7" * 5000
+    with SmallServer(lambda *_: (200, b'[{"id": 1}, {"id": %s}]' % digits.encode())) as server:
+        api = open_client(f"admin+http://{server.place}", TOKEN)
+        assert api.get_json("/tasks") == [{"id": 1}, {"id": digits}]
+
+
 def test_refusals_are_redacted_and_short():
     with AdminServer() as server:
         api = client(server)

@@ -159,6 +159,22 @@ def test_copies_come_before_what_cannot_be_told():
     assert kinds[-1] == "cannot_tell" and len(kinds) > 1
 
 
+@pytest.mark.parametrize(
+    "key, hint",
+    [
+        ("memo_{property}_{template_id}", "Did you mean 'property_id'?"),
+        ("memo_{zzz}", "Known: property_id, template_id."),
+        ("memo_{3}", "Known: 0, 1."),
+    ],
+)
+def test_a_name_that_no_payload_has_is_answered_with_those_that_there_are(key, hint):
+    rows = [failure(n, args=[n, 2], kwargs={"property_id": 1, "template_id": n}) for n in "ab"]
+    for table in (duplicates(from_records(rows), key), side_effects(from_records(rows), key, [])):
+        [note] = table.attrs["notes"]
+        assert note.startswith("No failure has ") and key in note and note.endswith(hint)
+    assert not duplicates(from_records(rows), "memo_{property_id}").attrs["notes"]
+
+
 def test_a_template_for_each_task_by_its_whole_name_or_its_last_part():
     failures = from_records(
         [

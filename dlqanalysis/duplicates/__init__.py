@@ -3,6 +3,7 @@
 Each question has three answers: yes, no, and cannot tell. What cannot be told is a row too.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from string import Formatter
 
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from dlqanalysis.distinct import numbered
-from dlqanalysis.errors import SchemaError, SettingsError, need
+from dlqanalysis.errors import SchemaError, SettingsError, did_you_mean, need
 from dlqanalysis.model import duration
-from dlqanalysis.payload import fields_at, same_content
+from dlqanalysis.payload import fields_at, flat, parsed, same_content
 
 Keys = str | Mapping[str, str]
 
@@ -28,7 +29,8 @@ def duplicates(
     the oldest), source, failure_id, failed_at, because. `key` is a template such as
     memo_{property_id}_{template_id} for all tasks, or a mapping task -> template: tasks it does not name
     are not asked about. With `within` (such as 24h) equal payloads and keys are copies only when no more
-    than that lies between one and the next. `attrs["says"]` counts them in a sentence.
+    than that lies between one and the next. `attrs["says"]` counts them in a sentence; `attrs["notes"]` name
+    what a template asks for and no payload has.
     """
     need(failures, *_NEEDED, "source", "failure_id")
     if failures.attrs.get("summary_of"):
@@ -37,9 +39,9 @@ def duplicates(
         )
     gap = int(duration(within).total_seconds() * 1_000_000) if within else None
     ranked = _ranked(failures)
-    tables = [_entries(ranked, gap)]
+    tables, notes = [_entries(ranked, gap)], []
     if key:
-        keys, problems = _built(ranked, key)
+        keys, problems, notes = _built(ranked, key)
         codes = _apart(ranked, pd.factorize(keys)[0], gap)
         tables.append(_copies(ranked, codes, "business_key", keys, "same business key"))
         asked = (problems.notna() & (problems != _NO_TEMPLATE)).to_numpy(bool)
@@ -53,6 +55,7 @@ def duplicates(
     table = table.reset_index(drop=True)
     table.attrs["says"] = _says(table, len(failures))
     table.attrs["empty"] = "No failure is known to be a copy of another."
+    table.attrs["notes"] = notes
     return table
 
 
@@ -90,7 +93,7 @@ def side_effects(
     whose other columns become the evidence. effect is done, not_done or cannot_tell: the key could not
     be built, or no lookup was made (done=None). `attrs["says"]` counts them in a sentence.
     """
-    keys, problems = _built(failures, key)
+    keys, problems, notes = _built(failures, key)
     seen, texts = _seen(done)
     places = seen.get_indexer(pd.Index(keys)) if len(seen) else np.full(len(keys), -1)
     known = keys.notna().to_numpy()
@@ -109,6 +112,7 @@ def side_effects(
             "evidence": said,
         }
     ).reset_index(drop=True)
+    table.attrs["notes"] = notes
     return counted(table)
 
 
@@ -240,17 +244,21 @@ _OWN = ("task_name", "queue", "task_id", "idempotency_key")
 _NEEDED = (*_OWN, "args", "kwargs", "payload_state", *_DATES.values())
 
 
-def _built(failures: pd.DataFrame, key: Keys) -> tuple[pd.Series, pd.Series]:
-    """The key of each failure, and what kept it from being built; one of the two is missing."""
+def _built(failures: pd.DataFrame, key: Keys) -> tuple[pd.Series, pd.Series, list[str]]:
+    """The key of each failure, and what kept it from being built; one of the two is missing. With notes on names that
+    no failure has."""
     rows = failures[[*_NEEDED]].reset_index(drop=True)
     keys = [pd.Series(dtype="str")]
     problems = [pd.Series(dtype="str")]
+    notes = []
     for template, mask in _templates(failures, key):
         here = rows if mask.all() else rows.loc[mask]
         text, problem = None, pd.Series(None, here.index, dtype="str")
         for literal, name in _parts(template):
             piece = literal if name is None else literal + _field(here, name)
             text = piece if text is None else text + piece  # one missing field, and there is no key
+            if name and len(here) and piece.isna().all():
+                notes.append(_nowhere(here, name, template))
             if name:
                 problem = problem.mask(piece.isna() & problem.isna(), f"{name} is missing")
         state = here["payload_state"].astype("str").fillna("missing")
@@ -260,7 +268,17 @@ def _built(failures: pd.DataFrame, key: Keys) -> tuple[pd.Series, pd.Series]:
     unasked = pd.Series(_NO_TEMPLATE, rows.index.difference(pd.concat(problems).index), dtype="str")
     problems.append(unasked)
     keys, problems = pd.concat(keys).reindex(rows.index), pd.concat(problems).reindex(rows.index)
-    return keys.set_axis(failures.index), problems.set_axis(failures.index)
+    return keys.set_axis(failures.index), problems.set_axis(failures.index), notes
+
+
+def _nowhere(failures: pd.DataFrame, name: str, template: str) -> str:
+    """That no failure has a field, and which fields some of the payloads have."""
+    column, kind = ("args", list) if name.isdecimal() else ("kwargs", dict)
+    _, values = parsed(failures[column].dropna().drop_duplicates().head(100))
+    paths = Counter(path for value in values if isinstance(value, kind) for path in flat(value))
+    there = [path.replace("[", "").replace("]", "") for path, _ in paths.most_common(30)]
+    hint = did_you_mean(name, there) if there else f"No {column} could be read."
+    return f"No failure has {name}, which the key {template} asks for. {hint}"
 
 
 def _templates(failures: pd.DataFrame, key: Keys) -> list[tuple[str, np.ndarray]]:

@@ -50,9 +50,13 @@ class Answer:
     content: bytes
 
     def json(self) -> Any:
-        """The content as JSON; ValueError when it is none."""
+        """The content as JSON; ValueError when it is none. A number longer than Python reads is text: it stands in one
+        failure's payload, and the others can be read."""
         try:
-            return json.loads(self.content)
+            try:
+                return json.loads(self.content)
+            except ValueError:
+                return json.loads(self.content, parse_int=_number)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
@@ -213,7 +217,8 @@ class Client:
                 said = title[1] if title else "a web page"
         for secret in self._hidden:
             said = said.replace(secret, "***")
-        said = " ".join(redact(said[:2000]).split()).rstrip(".")
+        said = "".join(sign if sign.isprintable() else " " for sign in redact(said[:2000]))
+        said = " ".join(said.split()).rstrip(".")
         return said if len(said) <= 200 else said[:199] + "…"
 
     def _exchange(self, method: str, path: str, **options: Any) -> Answer:
@@ -288,6 +293,13 @@ class Client:
         if isinstance(error, httpx.DecodingError):
             return f"{shown} answers with what cannot be unpacked ({_brief(error)})."
         return f"{shown} dropped the connection without a whole answer ({_brief(error)})."
+
+
+def _number(digits: str) -> int | str:
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def _trust(origin: str) -> ssl.SSLContext:
