@@ -31,8 +31,12 @@ MOST_LOOKS = 1_000  #: of one watch
 
 
 def depths(*places: "str | Monitor") -> pd.DataFrame:
-    """How many tasks each queue holds, by state: the columns of readings.DEPTHS."""
-    return _asked(places, "depths", readings.depths([]))
+    """How many tasks each queue holds, by state, what is not known and what is deepest first: the columns of
+    readings.DEPTHS."""
+    found = _asked(places, "depths", readings.depths([]))
+    return found.sort_values(
+        "depth", ascending=False, kind="stable", na_position="first", ignore_index=True
+    )
 
 
 def watch(*places: "str | Monitor", every: str = "30s", looks: int = 10) -> pd.DataFrame:

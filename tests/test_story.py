@@ -144,6 +144,9 @@ def test_what_wears_out_is_no_outage_and_a_step_is_no_wear():
     fill = WEEK * np.sqrt(np.random.default_rng(3).random(80))
     [told] = dlq.story(judged(BACKGROUND, rows(fill)))
     assert told.startswith("a.tasks.work fails more and more, from ")
+    assert "wears out" in told
+    [told] = dlq.story(judged(BACKGROUND, rows(fill, kind="KeyError", message="'margins'")))
+    assert "more and more" in told and "permanent: KeyError" in told and "wears out" not in told
     step = np.concatenate(
         [
             np.random.default_rng(4).uniform(0, 120, 10),

@@ -312,9 +312,12 @@ def _growth(failures: pd.DataFrame, growing: list[list[str]]) -> str:
         (rows["failed_at"] > end - third).sum(),
     )
     more = f"; so do {len(growing) - 1} more" if len(growing) > 1 else ""
+    what = _what(rows)
+    # what needs a fix fails as often as it is asked for; only what may pass points to something that fills up
+    guess = "" if what.startswith(("permanent", "data")) else ": something fills up or wears out"
     return (
         f"{rows['task_name'].mode().iloc[0]} fails more and more, from {first:,} in the first third of the time"
-        f" to {last:,} in the last, {_what(rows)}: something fills up or wears out{more}."
+        f" to {last:,} in the last, {what}{guess}{more}."
     )
 
 
