@@ -374,6 +374,7 @@ def http_places() -> Iterator[dict[str, str]]:
             "DLQ_ADMIN_TOKEN": TOKEN,
             "DLQ_WATCH_URL": f"prometheus+http://{watch.place}?metrics=queues",
             "DLQ_JOBS_MONITOR_URL": f"queue+http://{jobs.place}/api/v1",
+            "DLQ_JOBS_HAND_URL": f"queue+http://{jobs.place}/api/v1",
             "DLQ_JOBS_TOKEN": KEY,
         }
 
