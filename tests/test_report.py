@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ import nbformat
 import pandas as pd
 import psycopg
 import pytest
+from jupyter_client.connect import LocalPortCache
 
 import dlqanalysis as dlq
 from dlqanalysis import errors, report
@@ -109,6 +111,26 @@ def test_an_error_of_ours_comes_out_as_itself_and_the_notebook_is_kept(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".ipynb") == [
         "in.ipynb", "out.ipynb",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("taken, ends", [(2, "out"), (10**6, "before its first cell, 3 times")])
+def test_a_kernel_whose_port_was_taken_is_started_again(tmp_path, monkeypatch, taken, ends):
+    """The ports are chosen before the kernel binds them: of many notebooks at once, some lose theirs."""
+    book = small(tmp_path / "in.ipynb", "1 + 1")
+    choose, starts = LocalPortCache.find_available_port, []
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+
+        def port(cache, ip):
+            starts.append(ip)
+            first = len(starts) % 5 == 1 and len(starts) < taken * 5  # of the five of a kernel
+            return somebody.getsockname()[1] if first else choose(cache, ip)
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", port)
+        try:
+            told = report.run(book, {}, tmp_path / "out.ipynb").stem
+        except DLQError as error:
+            told = str(error)
+    assert ends in told and len(starts) == 15
 
 
 def test_any_other_error_is_a_sentence_without_secrets(tmp_path):

@@ -1,5 +1,6 @@
 """What a resume, a settle and a stage owe: an undo stays an undo, limits are exact, and what is left is told."""
 
+import re
 import sys
 import time
 
@@ -142,16 +143,16 @@ def test_silence_is_trusted_after_its_time(failures, journal):
 
 def test_what_is_left_of_a_stage_is_told_and_obeys_the_rate(failures, journal, monkeypatch):
     monkeypatch.setattr(execution, "BATCH", 1)
-    left = []
+    told = []
 
     class View(Progress):
-        def stage(self, name, counts, seconds):
-            left.append((counts["sent"], seconds))
+        def stage(self, name, counts, left=""):
+            told.append((counts["sent"], left))
 
-    run(made(journal, failures), Remembers(), journal, rate="4/s", progress=View(lambda line: None))
-    by_sent = dict(left)
-    assert by_sent[4] is None
-    assert by_sent[1] >= 0.75 and by_sent[3] >= 0.25  # three at four a second, then one
+    run(made(journal, failures), Remembers(), journal, rate="2/s", progress=View(lambda line: None))
+    by_sent = dict(told)
+    assert by_sent[4] == "" and re.fullmatch(r"about \d+ s", by_sent[1])
+    assert int(by_sent[1].split()[1]) >= 2  # three at two a second
 
 
 def test_a_run_in_a_notebook_is_escaped(failures, journal):

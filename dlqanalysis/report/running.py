@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _QUIET_KERNEL = [
     "--IPKernelApp.log_level=CRITICAL",
 ]
 _RED_BOX = "papermill-error-cell-tag"  #: what papermill puts on top of a notebook that stopped
+_STARTS = 3  #: how often a kernel is started at most
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE.parent / "notebooks", _PACKAGE / "_share" / "notebooks")
 
@@ -59,19 +61,21 @@ def execute(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.stem}.{os.getpid()}.part.ipynb")
     failed = False
+    play = partial(
+        papermill.execute_notebook,
+        str(where),
+        str(part),
+        chosen,
+        cwd=str(where.parent),
+        kernel_name="python3",
+        progress_bar=False,
+        start_timeout=120,
+        config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        extra_arguments=_QUIET_KERNEL,
+    )
     try:
         with jupyter_folders():
-            papermill.execute_notebook(
-                str(where),
-                str(part),
-                chosen,
-                cwd=str(where.parent),
-                kernel_name="python3",
-                progress_bar=False,
-                start_timeout=120,
-                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                extra_arguments=_QUIET_KERNEL,
-            )
+            _with_a_kernel(play)
     except PapermillExecutionError:
         failed = True
     finally:
@@ -80,6 +84,23 @@ def execute(
             part.unlink()
     stopped = stopped_by(nbformat.read(target, 4), chosen) if failed else None
     return target, None if stopped is None else _as_ours(*stopped, where, target)
+
+
+def _with_a_kernel(play: Callable[[], Any]) -> None:
+    """Again where the kernel could not begin: its ports are chosen before it binds them, and another process may take
+    one meanwhile. No cell has run then."""
+    for left in range(_STARTS - 1, -1, -1):
+        try:
+            play()
+            return
+        except RuntimeError as error:
+            if "died before replying" not in str(error):
+                raise
+            if not left:
+                raise DLQError(
+                    f"The notebook's kernel ended before its first cell, {_STARTS} times. See why with"
+                    " `python -m ipykernel_launcher`."
+                ) from None
 
 
 def _found(notebook: str | Path) -> Path:
