@@ -123,6 +123,13 @@ def test_what_a_grade_lets_through(fields, profile):
     assert list(made.chosen["failure_id"]) == ["1"]
 
 
+def test_a_plan_keeps_how_its_failures_were_loaded():
+    failures = frame(failure())
+    failures.attrs["selection"] = "since 2026-11-01, queue mails"
+    assert plan(failures, reason="x").selection == "since 2026-11-01, queue mails"
+    assert plan(frame(failure()), reason="x").selection == "a frame made by hand"
+
+
 def test_the_first_reason_wins(tmp_path):
     """In the order of the table in the documentation: each row has its own reason and all later ones."""
     worst = {

@@ -25,6 +25,9 @@ CODES = [
     ("http_status", "409", "Aws::S3::Errors::ServiceError", "(Service: S3; Status Code: 409; Error Code: X)"),
     ("http_status", "422", "Octokit::UnprocessableEntity", "no number at all"),
     ("http_status", "429", "openai.RateLimitError", "slow"),
+    ("http_status", "429", "TooManyRequestsException", "no number at all"),
+    ("http_status", "502", "BadGatewayHttpException", "no number at all"),
+    ("http_status", "503", "Http503Error", "no number at all"),
     ("http_status", "401", "Exception", "server responded with a 401"),
     ("http_status", "404", "*github.ErrorResponse", "GET https://api.github.com/x: 404 Not Found []"),
     ("http_status", "521", "Exception", "upstream returned 521"),
@@ -109,6 +112,8 @@ NOT_CODES = [
     ("smtp", "Error", "The import failed: 421 of 500 rows"),
     ("exit_code", "Error", "get() returned more than one -- it returned 2!"),
     ("http_status", "shop.Item404", "gone"),
+    ("http_status", "Error145", "gone"),
+    ("http_status", "Http250Error", "gone"),
     ("http_status", "QueryException", "boom (SQL: select 1 where note = 'status: 404')"),
 ]
 
