@@ -21,7 +21,7 @@ from dlqanalysis.patterns.onsets import FEWEST, onsets
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
-from dlqanalysis.report.dossier.ending import episodes as ended
+from dlqanalysis.report.dossier import episodes as ended
 
 MOST = 5  #: sentences
 _NEAR = pd.Timedelta("45min")  #: episodes of the same tasks or rule that begin so close are one
@@ -64,7 +64,8 @@ def story(
     `changed` is what dlq.changes gives, `before` the numbers of an earlier report (report.read). With `since`
     (24h, a date, a time) the story is of the time from then on, and what was before tells what is usual: a day
     alone cannot. Whether it goes on is asked as the dossier asks, but as of `now`: by default the present where
-    `since` counts back from it (24h), else the newest failure, since an export tells of nothing after it. Needs `failures` classified and fingerprinted. Texts are redacted.
+    `since` counts back from it (24h), else the newest failure, since an export tells of nothing after it.
+    Needs `failures` classified and fingerprinted. Texts are redacted.
     """
     need(failures, "fingerprint", "failure_class", "rule")
     begin = moment(since)

@@ -71,9 +71,8 @@ def connect_hand(name_or_url: str) -> "Hand":
             " it came from."
         )
     url = name_or_url
-    if (
-        "://" not in url
-    ):  # a queue API that is looked at has a MONITOR_URL only: what it lacks is this one
+    if "://" not in url:
+        # a queue API that is looked at has a MONITOR_URL only: what it lacks is this one
         url = setting(url, "HAND_URL") or setting(url) or url_of(url, "HAND_URL")
     module = _module(url)
     if not hasattr(module, "open_hand"):
