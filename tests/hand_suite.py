@@ -476,8 +476,14 @@ class _Moving:
         elif self.action == "undo":
             went.subtract(self.tasks)
         # what a hand held goes back when it closes, a moment later
-        what = f"{self.action} of {self.tasks} alone"
-        until(lambda: self.alike(there, back), what, self.ground.patience)
+        try:
+            until(lambda: self.alike(there, back), "it", self.ground.patience)
+        except AssertionError:
+            now = self.ground.dead()
+            raise AssertionError(
+                f"{self.action} of {self.tasks} alone: too many {sorted(now.keys() - there)}, too few"
+                f" {sorted(there.keys() - now)}, others {[one for one in there if now.get(one) != there[one]]}"
+            ) from None
         now = +self.ground.went()
         assert now == +went, f"workers got {now}, not {+went}"
 
