@@ -44,7 +44,7 @@ class AdminGround(Ground):
         return Counter(f"celery-{number}" for number in self.server.executed)
 
     def change(self, task_id):
-        self.server.tasks[task_id.removeprefix("celery-")]["kwargs"] = {"property_id": 0}
+        self.server.tasks[task_id.removeprefix("celery-")]["kwargs"] = {"property_id": -1}
 
     def remove(self, task_id):
         del self.server.tasks[task_id.removeprefix("celery-")]

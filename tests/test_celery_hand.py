@@ -112,7 +112,7 @@ class CeleryGround(Ground):
         return Counter(headers["dlqanalysis_replay_of"] for headers in sent)
 
     def change(self, task_id):
-        self.ask("UPDATE failed_tasks SET kwargs = '{\"order\": 0}' WHERE task_id = %s", task_id)
+        self.ask("UPDATE failed_tasks SET kwargs = '{\"order\": -1}' WHERE task_id = %s", task_id)
 
     def remove(self, task_id):
         self.ask("DELETE FROM failed_tasks WHERE task_id = %s", task_id)

@@ -276,7 +276,7 @@ class PriorityApiGround(Ground):
         return self.server.runs()
 
     def change(self, task_id):
-        self.server.find(task_id)[1]["payload"] = {"user_id": 0}
+        self.server.find(task_id)[1]["payload"] = {"user_id": -1}
 
     def remove(self, task_id):
         priority, one = self.server.find(task_id)

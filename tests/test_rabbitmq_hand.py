@@ -85,22 +85,16 @@ class RabbitGround(Ground):
         return Counter(p.headers["dlqanalysis_replay_of"] for _, p, _ in found)
 
     def change(self, task_id):
-        self.remove(task_id, b"[[0], ")
+        self.remove(task_id, b"[[-1], ")  # not 0: `fill` gives the first of its messages that
 
     def remove(self, task_id, instead=b""):
-        """Looks whether it is gone, and says it again: an acknowledgement just before its channel closes promises nothing."""
-        changed = None
-        while True:
-            channel, found = self.look(self.made.dlq)
-            mine = [one for one in found if one[1].headers["id"] == task_id and one[2] != changed]
-            for tag, properties, content in mine:
-                if instead and changed is None:
-                    changed = instead + content.partition(b"], ")[2]
-                    channel.basic_publish("", self.made.dlq, changed, properties)
-                channel.basic_ack(tag)
-            channel.close()
-            if not mine:
-                return
+        channel, found = self.look(self.made.dlq)
+        [(tag, properties, content)] = [one for one in found if one[1].headers["id"] == task_id]
+        if instead:
+            changed = instead + content.partition(b"], ")[2]
+            channel.basic_publish("", self.made.dlq, changed, properties)
+        channel.basic_ack(tag)
+        channel.close()
 
     def kept(self, row, dead):
         return row["body"] == dead[0]
