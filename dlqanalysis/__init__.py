@@ -53,11 +53,11 @@ _FACE = {
     "payload_sizes": "patterns.fits",
     "retry_advice": "patterns.retries",
     "onsets": "patterns.onsets",
-    "common_causes": "patterns.onsets",
+    "common_causes": "patterns.causes",
     "changes": "changes",
     "suspects": "changes",
     "duplicates": "duplicates",
-    "side_effects": "duplicates",
+    "side_effects": "duplicates.effects",
     "cleanup_sql": "duplicates.cleanup",
     "probe": "replay.probe",
     "depths": "operations",
@@ -131,8 +131,9 @@ if TYPE_CHECKING:
     from dlqanalysis.classify.evidence import contradicted, history, weigh
     from dlqanalysis.display.reveal import reveal
     from dlqanalysis.display.sheet import sheet
-    from dlqanalysis.duplicates import duplicates, side_effects
+    from dlqanalysis.duplicates import duplicates
     from dlqanalysis.duplicates.cleanup import cleanup_sql
+    from dlqanalysis.duplicates.effects import side_effects
     from dlqanalysis.duplicates.joined import joined
     from dlqanalysis.fingerprint import explain, fingerprint, merge_stub, similar
     from dlqanalysis.frame import brief, from_records
@@ -151,10 +152,11 @@ if TYPE_CHECKING:
         workers,
     )
     from dlqanalysis.patterns import counts, exhausted, groups, lift, timeline
+    from dlqanalysis.patterns.causes import common_causes
     from dlqanalysis.patterns.fits import misfits, payload_sizes
     from dlqanalysis.patterns.known import known_stub, linked
     from dlqanalysis.patterns.lives import affected, lives
-    from dlqanalysis.patterns.onsets import common_causes, onsets
+    from dlqanalysis.patterns.onsets import onsets
     from dlqanalysis.patterns.retries import retry_advice
     from dlqanalysis.plan import Plan, plan, undo
     from dlqanalysis.plan.repair import repair

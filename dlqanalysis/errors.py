@@ -85,6 +85,10 @@ _BUILD = "Build it with dlq.load or dlq.from_records."
 _LOAD = 'Load one: failures = dlq.load(dlq.connect("celery"), since="7d").'
 
 
+#: How a URL is written that cannot be read as it is: a bare sign slides into another of its parts.
+PERCENT = "with @ : / ? # % in user and password percent-encoded (@ is %40)."
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A closing sentence for an unknown word.
 

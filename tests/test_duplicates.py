@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from dlqanalysis.duplicates import business_keys, duplicates, side_effects
+from dlqanalysis.duplicates import duplicates
+from dlqanalysis.duplicates.effects import side_effects
+from dlqanalysis.duplicates.keys import business_keys
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
 

@@ -11,9 +11,9 @@ import pytest
 import dlqanalysis as dlq
 from bench import stories
 from bench.weeks import STORIES, rhythm
-from dlqanalysis import patterns
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import empty, from_records
+from dlqanalysis.patterns import tally
 from dlqanalysis.profile import Profile
 from dlqanalysis.report import dossier
 
@@ -99,7 +99,7 @@ def test_a_pace_says_since_when_and_a_trend_against_what():
     groups = dlq.groups(failures)
     assert groups["trend"].iloc[0] == "rising"
     assert groups.attrs["notes"][0].startswith("trend: the last 24h before 2026-11-07")
-    words = set(re.findall(r'"([a-z ]+)"', inspect.getsource(patterns._trend)))
+    words = set(re.findall(r'"([a-z ]+)"', inspect.getsource(tally.trend)))
     row = re.search(r"^\| trend \|.*$", (DATA.parents[1] / "docs/glossary.md").read_text(), re.M)[0]
     assert {word for word in words if f"`{word}`" not in row} == set()
 

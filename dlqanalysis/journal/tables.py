@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dlqanalysis.errors import JournalError
+from dlqanalysis.errors import PERCENT, JournalError
 from dlqanalysis.redact import redact
 from dlqanalysis.text import storable
 
@@ -114,8 +114,7 @@ def address(url: str) -> tuple[sa.URL, str]:
     except (sa.exc.ArgumentError, ValueError):  # whose words may quote a part of the password
         raise JournalError(
             "DLQ_JOURNAL_URL cannot be read. Write sqlite:////folder/journal.sqlite or"
-            " postgresql://user:password@host:5432/database, with @ : / ? # % in user and password percent-encoded"
-            " (@ is %40)."
+            f" postgresql://user:password@host:5432/database, {PERCENT}"
         ) from None
     return where, where.difference_update_query(_SECRET).render_as_string(hide_password=True)
 

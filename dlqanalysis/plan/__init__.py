@@ -8,8 +8,8 @@ import pandas as pd
 
 from dlqanalysis.classify import classify
 from dlqanalysis.classify.rules import rulebook
-from dlqanalysis.duplicates import business_keys
 from dlqanalysis.duplicates import duplicates as find_duplicates
+from dlqanalysis.duplicates.keys import business_keys
 from dlqanalysis.errors import PlanError, did_you_mean
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import check, content_hash

@@ -22,6 +22,9 @@ _HIDDEN = "<hidden>"
 _WIDTH, _LINES = 80, 20  #: of what a difference shows: letters a value, changes
 
 
+_Path = tuple[str | int, ...]  #: names and places on the way to a value
+
+
 class _Refused(Exception):
     """Why a payload is not repaired, for the reader."""
 
@@ -32,11 +35,10 @@ class _Edit(NamedTuple):
     begin: int
     end: int
     text: str
-    says: tuple["_Path", Any, Any]  #: value before, value after; _NOTHING where there is none
+    says: tuple[_Path, Any, Any]  #: value before, value after; _NOTHING where there is none
 
 
 _NOTHING = object()
-_Path = tuple[str | int, ...]  #: names and places on the way to a value
 
 
 def repair(

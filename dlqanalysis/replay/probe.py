@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from dlqanalysis.duplicates import counted, side_effects
+from dlqanalysis.duplicates.effects import counted, side_effects
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile

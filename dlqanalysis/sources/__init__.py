@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dlqanalysis.errors import SettingsError
+from dlqanalysis.errors import PERCENT, SettingsError
 from dlqanalysis.profile import setting, url_of
 from dlqanalysis.sources._url import slid
 
@@ -159,8 +159,5 @@ def _module(url: str) -> Any:
             " (.parquet, .jsonl, .csv)."
         )
     if scheme != "log+file" and slid(url):  # a file's name may have any sign, and no password
-        raise SettingsError(
-            f"This {scheme}:// URL cannot be read. Write @ : / ? # % in its user and password percent-encoded"
-            " (@ is %40)."
-        )
+        raise SettingsError(f"This {scheme}:// URL cannot be read. Write it {PERCENT}")
     return import_module(f"dlqanalysis.sources.{SYSTEMS[scheme]}")

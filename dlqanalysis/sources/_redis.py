@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
-from dlqanalysis.errors import ConnectError, DLQError, SettingsError, did_you_mean
+from dlqanalysis.errors import PERCENT, ConnectError, DLQError, SettingsError, did_you_mean
 from dlqanalysis.sources import _url
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ def parse(
     scheme = url.partition("://")[0].lower()
     if scheme not in schemes:
         raise SettingsError(f"'{scheme[:40]}' is no scheme that is read here. Write {example}.")
-    unreadable = SettingsError(
-        f"This URL cannot be read. Write {example}, with @ : / ? # % in user and password percent-encoded"
-        " (@ is %40)."
-    )
+    unreadable = SettingsError(f"This URL cannot be read. Write {example}, {PERCENT}")
     try:
         parts = urlsplit(url)
         port = parts.port or 6379

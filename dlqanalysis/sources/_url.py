@@ -2,7 +2,7 @@
 
 from urllib.parse import SplitResult, urlsplit
 
-from dlqanalysis.errors import SettingsError
+from dlqanalysis.errors import PERCENT, SettingsError
 
 
 def slid(url: str) -> bool:
@@ -30,8 +30,7 @@ def parts_of(url: str) -> SplitResult:
     except ValueError:
         raise SettingsError(
             "The URL of a broker or result backend cannot be read. Write redis://:password@host:6379/0,"
-            " amqp://user:password@host:5672/vhost or postgresql://user:password@host:5432/database, with"
-            " @ : / ? # % in user and password percent-encoded (@ is %40)."
+            f" amqp://user:password@host:5672/vhost or postgresql://user:password@host:5432/database, {PERCENT}"
         ) from None
     return parts
 

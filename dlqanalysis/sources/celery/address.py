@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dlqanalysis.errors import (
+    PERCENT,
     ConnectError,
     DLQError,
     QueryError,
@@ -66,8 +67,7 @@ class Address:
             options[unquote(key)] = unquote(value)
         ours = {key: options.pop(key) for key in _OURS if key in options}
         unreadable = SettingsError(  # in our words: libpq's may quote a part of the password
-            "This Postgres URL cannot be read. Write postgresql://user:password@host:5432/database,"
-            " with @ : / ? # % in user and password percent-encoded (@ is %40)."
+            f"This Postgres URL cannot be read. Write postgresql://user:password@host:5432/database, {PERCENT}"
         )
         try:
             conninfo = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from dlqanalysis.errors import SettingsError, did_you_mean
+from dlqanalysis.errors import PERCENT, SettingsError, did_you_mean
 from dlqanalysis.model import duration, words
 from dlqanalysis.sources import _amqp, _redis
 
@@ -47,10 +47,7 @@ class Address:
         except ValueError:
             parts, port = urlsplit(""), None
         if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.path:
-            raise SettingsError(
-                f"This broker URL cannot be read. Write {_EXAMPLE}, with @ : / ? # % in user and password"
-                " percent-encoded (@ is %40)."
-            )
+            raise SettingsError(f"This broker URL cannot be read. Write {_EXAMPLE}, {PERCENT}")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
             if name not in (*_OPTIONS, *_WORKERS_OWN):

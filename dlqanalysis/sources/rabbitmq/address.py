@@ -13,7 +13,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
-from dlqanalysis.errors import SettingsError, did_you_mean
+from dlqanalysis.errors import PERCENT, SettingsError, did_you_mean
 from dlqanalysis.sources import _amqp, _url
 
 _OPTIONS = ("queue", "delivery_limit", "most", "near_limit", "ids", "ca")
@@ -44,8 +44,7 @@ class Address:
                 raise ValueError
         except ValueError:
             raise SettingsError(
-                "This AMQP URL cannot be read. Write amqp://user:password@host:5672/vhost?queue=NAME, with"
-                " @ : / ? # % in user and password percent-encoded (@ is %40)."
+                f"This AMQP URL cannot be read. Write amqp://user:password@host:5672/vhost?queue=NAME, {PERCENT}"
             ) from None
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
