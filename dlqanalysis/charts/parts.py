@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dlqanalysis.display.grammars import spare
 from dlqanalysis.display.unshared import no_share_button
 from dlqanalysis.frame import error_of
 from dlqanalysis.model import FailureClass
@@ -77,6 +78,7 @@ def _folded(text: Any, longest: int) -> str:
     return f"{_escaped(line[:at].rstrip())} <br>{_escaped(line[at:].lstrip())}"
 
 
+spare()
 no_share_button()
 
 

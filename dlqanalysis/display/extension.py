@@ -17,6 +17,7 @@ from IPython.core.formatters import JSONFormatter
 from traitlets import Unicode
 
 from dlqanalysis.display.card import CARD_WIDTH, READ
+from dlqanalysis.display.grammars import spare
 from dlqanalysis.display.harmless import harmless
 from dlqanalysis.display.unshared import shown_as
 from dlqanalysis.redact import redact, redact_frame
@@ -42,6 +43,7 @@ _SENTENCES = ("text", "says", "because")  # what the kit says itself is not cut
 
 def load(ipython: Any) -> None:
     """Set plotly and the display of frames and series in this kernel."""
+    spare()
     shown_as(harmless)
     pd.set_option("display.max_columns", 40, "display.max_colwidth", WIDTH, "display.width", 160)
     formatters = ipython.display_formatter.formatters

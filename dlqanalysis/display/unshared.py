@@ -1,7 +1,7 @@
 """Takes the button that uploads a chart's data to plotly's maker out of plotly's renderers, and shows them figures
 that were made harmless, as soon as there are any.
 
-Importing them costs seconds (nbformat brings its validators), and most cells show tables: nothing is imported here.
+Importing them takes time, and most cells show tables: nothing is imported here.
 """
 
 import sys

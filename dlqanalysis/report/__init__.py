@@ -1,5 +1,6 @@
 """Notebook -> executed notebook -> one HTML file that opens anywhere; and the weekly and daily reports made of them."""
 
+from dlqanalysis.display.grammars import spare
 from dlqanalysis.report.beside import lying, rehearse, went_well
 from dlqanalysis.report.numbers import archivable, compare, headline, keep, lives, read, since_last
 from dlqanalysis.report.page import html
@@ -11,3 +12,5 @@ __all__ = [
     "archivable", "compare", "daily", "execute", "headline", "html", "keep", "lives", "lying", "must_look", "periodic",
     "read", "rehearse", "run", "sent_by", "since_last", "told", "weekly", "went_well",
 ]  # fmt: skip
+
+spare()
