@@ -58,7 +58,9 @@ class Lab:
         if page.url.startswith(self.origin):
             page.evaluate("jupyterapp.commands.execute('application:close-all')")
             page.wait_for_selector(".jp-Notebook", state="detached", timeout=60_000)
-            page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", notebook)
+            page.evaluate(
+                "path => jupyterapp.commands.execute('docmanager:open', {path})", notebook
+            )
         else:
             page.goto(self.url(notebook))
 

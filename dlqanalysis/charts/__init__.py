@@ -5,14 +5,13 @@ $tex$ in any text. Importing this module takes plotly's "Share chart" button, wh
 data to its maker, out of every renderer.
 """
 
-import re
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from dlqanalysis import patterns
+from dlqanalysis.charts.intervals import an, edge_labels, length_of, when
 from dlqanalysis.charts.parts import (
     COLOURS,
     INK,
@@ -83,16 +82,16 @@ def timeline(
             hovertemplate="from %{customdata} UTC<br>%{y:,} " + label(name, 28) + "<extra></extra>",
         )
     peak, usual = total.idxmax(), total.median()
-    said = f"{int(total.max()):,} of {int(total.sum()):,} failures fell in {_when(peak, every)}"
+    said = f"{int(total.max()):,} of {int(total.sum()):,} failures fell in {when(peak, every)}"
     if len(total) > 3:
-        said += f"; the median is {usual:,.0f} per {_length(every)}"
+        said += f"; the median is {usual:,.0f} per {length_of(every)}"
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(title_text=f"failed at (UTC), a bar is {_a(every)}")
+    figure.update_xaxes(title_text=f"failed at (UTC), a bar is {an(every)}")
     if (
         len(total) <= _FEW_BARS
     ):  # plotly would name the middle of each: 00:30 for the hour from 00:00
         edges = [at.tz_localize(None) for at in [*total.index, total.index[-1] + 2 * half]]
-        figure.update_xaxes(tickvals=edges, ticktext=_edges(edges))
+        figure.update_xaxes(tickvals=edges, ticktext=edge_labels(edges))
         # a bar that is alone would fill the plot, and read as a level that was kept
         beside = half * max(0, _FEW_BARS - len(total))
         figure.update_xaxes(range=[edges[0] - beside, edges[-1] + beside])
@@ -357,37 +356,3 @@ def _cells(cross, said, what):  # type: ignore[no-untyped-def]
     low = 110 if max(map(len, xs)) <= 5 else 190
     alt = f"Table of counts, {what}. {said}."
     return dressed(figure, said, alt, min(low + 30 * len(ys) + 40, 700), legend=False)
-
-
-def _edges(times: list[pd.Timestamp]) -> list[str]:
-    """Where bars begin: the time, and the day below it where it is another than before."""
-    days = [f"{at:%b} {at.day}" for at in times]
-    days[0] += f"<br>{times[0].year}"
-    if all(at == at.normalize() for at in times):
-        return days
-    fresh = [True, *(one.date() != before.date() for before, one in pairwise(times))]
-    return [
-        f"{at:%H:%M}" + f"<br>{day}" * new for at, day, new in zip(times, days, fresh, strict=True)
-    ]
-
-
-def _when(at: pd.Timestamp, every: str) -> str:
-    length = _length(every)
-    if length.endswith(("day", "week", "days", "weeks")):
-        return f"the {length} of {at:%a %d %b %Y}"
-    return f"the {length} from {at:%a %d %b, %H:%M} UTC"
-
-
-def _a(every: str) -> str:
-    """An interval with its article: an hour, a day, 6h."""
-    length = _length(every)
-    return length if length[0].isdigit() else f"{'an' if length == 'hour' else 'a'} {length}"
-
-
-def _length(every: str) -> str:
-    """An interval in words: 1h is an hour, 6h are 6 hours."""
-    words = {"m": "minute", "min": "minute", "h": "hour", "d": "day", "w": "week"}
-    told = re.fullmatch(r"(\d+) *([a-z]+)", every.strip().lower())
-    if told is None or told[2] not in words:
-        return every
-    return words[told[2]] if told[1] == "1" else f"{told[1]} {words[told[2]]}s"

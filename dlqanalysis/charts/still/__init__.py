@@ -12,20 +12,9 @@ from typing import Any
 import numpy as np
 
 from dlqanalysis.charts.parts import GRID, INK, PALETTE, PAPER
-from dlqanalysis.charts.still.canvas import (
-    LINE,
-    TOP,
-    WIDTH,
-    Canvas,
-    bars,
-    lines_of,
-    places_of,
-    short,
-    ticks,
-    title_of,
-    values,
-    width_of,
-)
+from dlqanalysis.charts.still.canvas import TOP, WIDTH, Canvas
+from dlqanalysis.charts.still.scales import bars, places_of, ticks, values
+from dlqanalysis.charts.still.writing import LINE, lines_of, short, title_of, width_of
 
 _DASHES = {"dash": "7 4", "dot": "2 3", "dashdot": "7 3 2 3"}
 _ANCHORS = {"left": "start", "center": "middle", "right": "end"}
