@@ -200,7 +200,20 @@ def test_an_id_stands_on_one_line_and_what_nobody_reads_is_left_out():
     page = table_html(frame)
     assert f'<td style="text-align:left;white-space:nowrap">{uuid}</td>' in page
     assert ">content_<wbr>hash<" not in page and "1 row; without content_hash" in page
-    assert "min-width" in table_html(pd.DataFrame({"task_name": [uuid]}))
+    task = "billing.tasks.refund_payment"  # no wider than a long column is at least
+    assert f'nowrap">{task}</td>' in table_html(pd.DataFrame({"task_name": [task]}))
+    assert "min-width" in table_html(
+        pd.DataFrame({"error": ["a sentence of more than 36 letters ..."]})
+    )
+
+
+def test_a_long_name_breaks_between_its_parts_and_not_in_the_middle_of_a_word():
+    names = ["shop.orders.release_expired_reservations", "<b>SendDigestOfTheLastMonthToEverybody"]
+    page = table_html(pd.DataFrame({"task_name": names}))
+    assert ">shop.<wbr>orders.<wbr>release_<wbr>expired_<wbr>reservations</td>" in page
+    assert ">&lt;b&gt;Send<wbr>Digest<wbr>Of<wbr>The<wbr>Last<wbr>Month<wbr>" in page
+    short = "Sentences of short words, however many there are, are as they are: shop.orders"
+    assert f">{short}</td>" in table_html(pd.DataFrame({"task_name": [short]}))
 
 
 def test_numbers_of_a_small_table_are_read_like_those_of_a_large_one():

@@ -9,6 +9,7 @@ and turns pages; everybody else (GitHub, editors, papermill, nbconvert) sees the
 """
 
 import html
+import re
 from numbers import Integral
 from typing import Any
 
@@ -20,6 +21,7 @@ from dlqanalysis.display.card import CARD_WIDTH, READ
 from dlqanalysis.display.harmless import harmless
 from dlqanalysis.display.unshared import shown_as
 from dlqanalysis.redact import redact, redact_frame
+from dlqanalysis.text import JOINTS
 
 ROWS = 30  #: shown of a frame; the rest is counted beneath it
 LIVE = 1_000  #: rows that a live table has
@@ -35,7 +37,10 @@ _HEAVY = (
     "raw",
     "content_hash",
 )  # a frame of failures is shown without them
-_ID = 36  #: letters of an id, such as a UUID: broken over two lines nobody can compare it, and rows are twice as high
+#: Letters that stay on one line: a UUID, or a task's name, that is broken over two is hard to compare; and they are no
+#: wider than a long column is at least.
+_LINE = 36
+_LONG_WORD = re.compile(r"\S{31}")  # may be wider than a long column
 _PERCENT = ("share", "exhausted")
 _SENTENCES = ("text", "says", "because")  # what the kit says itself is not cut
 
@@ -121,13 +126,13 @@ def table_html(frame: pd.DataFrame, bare: bool = False) -> str:
         names = "" if "; " in note else f" (of {names})"  # a note says more than names of columns
         return f'<div class="dlq-table mathjax_ignore"><p>{note}{names}</p></div>'
     top = "".join(
-        f'<th scope="col" style="{LOOKS[look].split(";")[0]};vertical-align:bottom">{_head_html(name)}</th>'
+        f'<th scope="col" style="{LOOKS[look].split(";")[0]};vertical-align:bottom">{_broken(name)}</th>'
         for name, look, _ in columns
     )
-    looks = [LOOKS[look] for _, look, _ in columns]
+    looks = [look for _, look, _ in columns]
     lines = (
         "".join(
-            f'<td style="{look}">{html.escape(text)}</td>'
+            f'<td style="{LOOKS[look]}">{_broken(text) if _torn(text, look) else html.escape(text)}</td>'
             for text, look in zip(line, looks, strict=True)
         )
         for line in zip(*(texts for _, _, texts in columns), strict=True)
@@ -147,8 +152,7 @@ def _columns(frame: pd.DataFrame, shown: pd.DataFrame) -> list[tuple[str, str, l
         texts = list(shown.iloc[:, place])
         number = pd.api.types.is_numeric_dtype(kinds.iloc[place])
         longest = max(map(len, [*texts, name]), default=0)
-        short = longest <= (_ID if str(name).endswith("_id") else 26)
-        look = "number" if number else "short" if short else "long"
+        look = "number" if number else "short" if longest <= _LINE else "long"
         found.append((name, look, texts))
     return found
 
@@ -161,9 +165,14 @@ LOOKS = {
 }
 
 
-def _head_html(name: str) -> str:
-    """A column's name, which may break behind its underscores: a long one makes no wide column of short numbers."""
-    return html.escape(name).replace("_", "_<wbr>")
+def _torn(text: str, look: str) -> bool:
+    """Whether a cell would break in the middle of a word."""
+    return look == "long" and _LONG_WORD.search(text) is not None
+
+
+def _broken(name: str) -> str:
+    """A name that may break between its parts: a long one makes no wide column, and is not torn in the middle of a word."""
+    return "<wbr>".join(map(html.escape, JOINTS.split(name)))
 
 
 def _names(frame: pd.DataFrame) -> list[Any]:
