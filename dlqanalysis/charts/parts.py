@@ -11,6 +11,7 @@ from dlqanalysis.display.unshared import no_share_button
 from dlqanalysis.frame import error_of
 from dlqanalysis.model import FailureClass
 from dlqanalysis.redact import redact
+from dlqanalysis.text import JOINTS
 
 #: Okabe and Ito's palette, ordered so that neighbours differ in lightness too: they stay apart in grey.
 COLOURS = {
@@ -72,8 +73,10 @@ def _folded(text: Any, longest: int) -> str:
     if len(line) <= _LINE:
         return _escaped(line)
     middle = len(line) // 2
-    gaps = [at for at, sign in enumerate(line) if sign == " " and abs(at - middle) <= _LINE // 4]
-    at = min(gaps, key=lambda gap: abs(gap - middle), default=middle)
+    spaces = [at for at, sign in enumerate(line) if sign == " "]
+    joints = [found.start() for found in JOINTS.finditer(line)]  # better than the middle of a word
+    near = ([gap for gap in gaps if abs(gap - middle) <= _LINE // 4] for gaps in (spaces, joints))
+    at = min(next(filter(None, near), [middle]), key=lambda gap: abs(gap - middle))
     return f"{_escaped(line[:at].rstrip())} <br>{_escaped(line[at:].lstrip())}"
 
 
@@ -122,9 +125,14 @@ def totals(figure: go.Figure, sizes: Sequence[Any], texts: Iterable[str]) -> Non
     figure.update_xaxes(
         range=[0, largest * (1 if room <= _ROOM else 1.3)],
         separatethousands=True,
-        dtick=1 if largest < 5 else None,  # there is no half of a failure
+        dtick=counted(largest),
     )
     figure.update_layout(margin={"r": min(room, _ROOM)})
+
+
+def counted(largest: float) -> int | None:
+    """The step of an axis that counts, where plotly would choose a part of one: there is no half of a failure."""
+    return 1 if largest < 5 else None
 
 
 def rows_named(figure: go.Figure, names: Sequence[Any], longest: int = _LONGEST) -> None:

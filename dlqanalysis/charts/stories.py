@@ -206,6 +206,11 @@ def sparklines(failures: pd.DataFrame, groups: pd.DataFrame, n: int = 8) -> go.F
     since = f"{edges[late]:%d %b %H:%M} UTC"
     if len(top) == 1:
         said = f"There is one group, {label(whole[0], 40)}"
+    elif not risen and not silent:
+        said = (
+            f"Each of the {len(top):,} largest groups still fails, none of them worst after {since}"
+        )
+        said += f"; the largest is {label(whole[0], 40)}"
     elif silent == len(top):
         said = f"None of the {len(top):,} largest groups failed after {since}"
     else:
