@@ -128,6 +128,25 @@ def test_sentences_and_lines_are_shown_as_they_are(shell):
     assert shown(shell, "one")["text/plain"] == "'one'"
 
 
+def test_as_text_a_table_reads_from_the_left_and_says_why_it_is_empty(shell):
+    """Where a notebook is read as text: in a diff, a terminal, a search."""
+    frame = pd.DataFrame({"error": ["a", "b: a longer one"], "count": [3, 1_200]})
+    assert shown(shell, frame)["text/plain"] == (
+        "error            count\na                    3\nb: a longer one  1,200\n[2 rows]"
+    )
+    assert shown(shell, frame.head(0))["text/plain"] == "0 rows (of error, count)"
+
+
+def test_a_chart_has_its_sentence_as_text(shell):
+    from plotly.io import renderers
+
+    from dlqanalysis import charts
+
+    bundle = renderers._build_mime_bundle(charts.timeline(empty()).to_dict(), "plotly_mimetype")
+    assert bundle["text/plain"] == "Nothing to draw: nothing failed in this time."
+    assert "application/vnd.plotly.v1+json" in bundle
+
+
 def test_the_frame_itself_stays_as_it_is(shell):
     frame = hostile()
     before = frame.copy(deep=True)

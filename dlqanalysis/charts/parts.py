@@ -73,10 +73,12 @@ def _folded(text: Any, longest: int) -> str:
     if len(line) <= _LINE:
         return _escaped(line)
     middle = len(line) // 2
-    spaces = [at for at, sign in enumerate(line) if sign == " "]
-    joints = [found.start() for found in JOINTS.finditer(line)]  # better than the middle of a word
-    near = ([gap for gap in gaps if abs(gap - middle) <= _LINE // 4] for gaps in (spaces, joints))
-    at = min(next(filter(None, near), [middle]), key=lambda gap: abs(gap - middle))
+    spaces = [at for at, sign in enumerate(line) if sign == " " and abs(at - middle) <= _LINE // 4]
+    joints = [
+        found.start() for found in JOINTS.finditer(line)
+    ]  # wide letters: only next to the middle
+    joints = [at for at in joints if abs(at - middle) <= _LINE // 8]
+    at = min(spaces or joints or [middle], key=lambda gap: abs(gap - middle))
     return f"{_escaped(line[:at].rstrip())} <br>{_escaped(line[at:].lstrip())}"
 
 

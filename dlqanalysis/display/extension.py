@@ -120,11 +120,8 @@ def table_html(frame: pd.DataFrame, bare: bool = False) -> str:
     columns = _columns(frame, shown)
     note = html.escape(_size(frame, shown))
     if not len(frame):
-        if said := _why_empty(frame):
-            return f'<div class="dlq-table mathjax_ignore"><p>{html.escape(said)}</p></div>'
-        names = html.escape(", ".join(name for name, _, _ in columns))
-        names = "" if "; " in note else f" (of {names})"  # a note says more than names of columns
-        return f'<div class="dlq-table mathjax_ignore"><p>{note}{names}</p></div>'
+        said = html.escape(_why_empty(frame, shown))
+        return f'<div class="dlq-table mathjax_ignore"><p>{said}</p></div>'
     top = "".join(
         f'<th scope="col" style="{LOOKS[look].split(";")[0]};vertical-align:bottom">{_broken(name)}</th>'
         for name, look, _ in columns
@@ -254,10 +251,12 @@ def _short(text: str, width: int = WIDTH) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _why_empty(frame: pd.DataFrame) -> str:
-    """Why a frame has no rows, with its notes; empty where it has some, or nobody said."""
-    if len(frame) or not (said := frame.attrs.get("empty")):
-        return ""
+def _why_empty(frame: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """Why a frame has no rows, with its notes; where nobody said, of which columns it has none."""
+    if not (said := frame.attrs.get("empty")):
+        size = _size(frame, shown)
+        # a note says more than names of columns
+        return size if "; " in size else f"{size} (of {', '.join(shown.columns)})"
     return " ".join(
         redact(str(one)) for one in dict.fromkeys([said, *frame.attrs.get("notes", ())])
     )
@@ -284,10 +283,18 @@ def _plain_index(frame: pd.DataFrame) -> bool:
 
 def _plain(frame: pd.DataFrame, printer: Any, cycle: bool) -> None:
     shown = readable(frame)
-    if said := _why_empty(frame):
-        printer.text(said)
+    if not len(frame):
+        printer.text(_why_empty(frame, shown))
         return
-    printer.text(shown.to_string(index=not _plain_index(frame)) + f"\n[{_size(frame, shown)}]")
+    padded = []
+    for name, look, told in _columns(frame, shown):
+        texts = [text.replace("\n", "\\n") for text in [name, *told]]
+        wide = max(map(len, texts))
+        padded.append(
+            [text.rjust(wide) if look == "number" else text.ljust(wide) for text in texts]
+        )
+    lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+    printer.text("\n".join([*lines, f"[{_size(frame, shown)}]"]))
 
 
 def _text(text: str, printer: Any, cycle: bool) -> None:
