@@ -474,6 +474,9 @@ def test_episodes_that_go_on_end_at_the_newest_failure():
         "7 episodes" in figure.layout.meta["title"]
         and "4 still going on" in figure.layout.meta["title"]
     )
+    assert figure.layout.xaxis.title.text == "UTC; a triangle: it goes on"
+    over = began(frame).assign(until=frame["failed_at"].max())
+    assert charts.episodes(over, frame).layout.xaxis.title.text == "UTC"
     with pytest.raises(SchemaError, match=r"dlq\.onsets"):
         charts.episodes(frame)
 

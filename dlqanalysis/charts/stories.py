@@ -158,7 +158,7 @@ def episodes(found: pd.DataFrame, failures: pd.DataFrame | None = None, n: int =
         f"{len(found):,} episode{'' if len(found) == 1 else 's'}, the first from {first_['onset']:%a %d %b %H:%M} UTC"
         + (f"; {going:,} still going on" if going else "; all over")
     )
-    figure.update_xaxes(title_text="UTC; a triangle: it goes on", type="date")
+    figure.update_xaxes(title_text="UTC; a triangle: it goes on" if going else "UTC", type="date")
     return dressed(figure, said, f"Bars over time. {said}.", 130 + 30 * len(names), legend=False)
 
 
