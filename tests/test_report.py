@@ -477,9 +477,7 @@ def test_daily_is_one_page_and_a_quiet_day_says_so(tmp_path):
     )  # fmt: skip
     assert loud["compared_with"] == quiet["json"]
     assert "since 14 Nov 14:06 UTC, 41 seconds after api 2026.11.3" in loud["numbers"]["story"][0]
-    assert report.must_look(
-        loud["numbers"]
-    )  # whatever `usual` says, nothing that was asked for is left out
+    assert report.must_look(loud["numbers"])
     assert report.earlier("14d", "400d") == "400d" and report.earlier("14d", "") == ""
     assert str(tmp_path) not in loud["notebook"].read_text()
 
