@@ -26,7 +26,8 @@ _LONGEST = 3500  # Slack cuts a message at 4,000 characters
 
 def preview(findings: Sequence[Finding], place: str = "", levels: Sequence[Any] = ()) -> str:
     """What would be sent: a title line, how grave it is and whom to call, and one line a finding, the gravest
-    first; plain text, redacted. `levels` are what health.severity and health.escalation give.
+    first; plain text, redacted. What is ok is counted, and told only where nothing else is. `levels` are what
+    health.severity and health.escalation give.
     """
     counts = {word: sum(finding.severity == word for finding in findings) for word in _ORDER}
     title = (
@@ -35,9 +36,11 @@ def preview(findings: Sequence[Finding], place: str = "", levels: Sequence[Any] 
     lines = [
         _line(f"{word}: {level}") for word, level in zip(_LEVELS, levels, strict=False) if level
     ]
+    worst = _worst(findings)
     lines += [
         f"{finding.severity.upper()} {finding.name}: {_line(finding.text)}"
         for finding in sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+        if worst == "ok" or finding.severity != "ok"
     ]
     text = "\n".join([f"{_about(place)}: {title}", *lines])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 20].rsplit("\n", 1)[0] + "\n... cut"

@@ -1,7 +1,11 @@
 """Text as Arrow, databases and files can hold it."""
 
 import json
+import re
 from typing import Any
+
+#: Where a name may break: behind what joins its parts, and before a part that begins with a capital.
+JOINTS = re.compile(r"(?<=[._/:,=-])(?=\w)|(?<=[a-z])(?=[A-Z])")
 
 _as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 

@@ -130,11 +130,12 @@ def plant(folder: Path) -> dict[str, str]:
     )
     table.to_csv(data / "demo_deploys.csv", index=False)
     some = [payload[-200:] for payload in PAYLOADS[::7]]
+    levels = ("critical", "high", "medium", "low", "L3", "L2", "L1")
     (folder / "profile.toml").write_text(
         "\n".join(
             [f"name = {json.dumps(some[0])}", 'affected = ["tenant_id"]', "[owners]"]
             + [f"{json.dumps(text)} = {json.dumps(text)}" for text in some]
-            + ["[contacts]", *(f"L{n} = {json.dumps(text)}" for n, text in enumerate(some))]
+            + ["[contacts]", *(f"{name} = {json.dumps(text)}" for name, text in zip(levels, some, strict=False))]
             + ["[safety]", *(f'{json.dumps(text)} = "idempotent"' for text in some)]
         ),
         encoding="utf-8",

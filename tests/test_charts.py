@@ -200,6 +200,29 @@ def test_timeline_stacks_to_all_failures_and_names_the_peak():
     assert figure.data[0].customdata[0] == f"{first:%a %d %b %H:%M}"
 
 
+def test_an_even_line_has_no_peak_and_no_half_of_a_failure():
+    times = pd.date_range("2026-11-01", periods=48, freq="3h", tz="UTC")
+    rows = [{"failure_id": str(n), "failed_at": at} for n, at in enumerate(times)]
+    figure = charts.timeline(from_records(rows), "6h")
+    assert figure.layout.title.text == "48 failures, 2 in every 6 hours"
+    assert figure.layout.yaxis.dtick == 1
+
+
+def test_a_label_of_two_lines_breaks_between_words_or_their_parts():
+    told = "botocore.exceptions.ProfileNotFoundInSharedCredentials: x"
+    groups = pd.DataFrame(
+        {
+            "exception_type": [told],
+            "template": ["x"],
+            "count": [1],
+            "share": [1.0],
+            "failure_class": ["data"],
+        }
+    )
+    lines = charts.pareto(groups).layout.yaxis.ticktext[0].split(" <br>")
+    assert lines[0] == "botocore.exceptions.Profile" and lines[1].startswith("NotFound")
+
+
 def test_a_triangle_stands_at_its_time_wherever_its_number_has_room():
     frame = failures()
     made = charts.timeline(frame, "1h")
@@ -451,6 +474,9 @@ def test_episodes_that_go_on_end_at_the_newest_failure():
         "7 episodes" in figure.layout.meta["title"]
         and "4 still going on" in figure.layout.meta["title"]
     )
+    assert figure.layout.xaxis.title.text == "UTC; a triangle: it goes on"
+    over = began(frame).assign(until=frame["failed_at"].max())
+    assert charts.episodes(over, frame).layout.xaxis.title.text == "UTC"
     with pytest.raises(SchemaError, match=r"dlq\.onsets"):
         charts.episodes(frame)
 
@@ -492,6 +518,16 @@ def test_sparklines_tell_what_rises_from_what_is_over():
     title = figure.layout.meta["title"]
     assert title.startswith("1 of the 2 largest groups peaked after 04 Nov 17:")
     assert "1 did not fail after it; the largest is over: m, with its peak at Sun 01 Nov" in title
+    even = pd.concat(
+        [
+            frame.assign(failed_at=frame["failed_at"].min() + pd.Timedelta(hours=at))
+            for at in (0, 0, 9)
+        ]
+    )
+    title = html.unescape(
+        charts.sparklines(even, patterns.groups(even)).layout.title.text.replace("<br>", " ")
+    )
+    assert title.startswith("Each of the 2 largest groups still fails, none of them worst after ")
     assert [one.text for one in figure.layout.annotations] == ["peak 1", "peak 5"]
 
 

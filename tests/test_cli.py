@@ -266,12 +266,32 @@ def test_check_notify_tells_once(dlq, export, monkeypatch, tmp_path):
             "1 warning, 7 ok"
         ] * 2
         assert "Severity: medium: findings that are warnings" in channel.got[0]["message"]
+        assert channel.got[0]["title"].startswith(f"Dead letters of {export}: ")
+        # a file of the same name, or another part of the same server: what one was told is not told for the other
+        said = []
+        for place, text in (
+            (
+                "bad",
+                '{"id": 1, "task_name": "t", "exception_type": "E", "failed_at": "2026-01-01T00:00Z"}\n',
+            ),
+            ("calm", ""),
+        ):
+            (tmp_path / place).mkdir()
+            (tmp_path / place / "failures.jsonl").write_text(text)
+        for place in ("bad", "calm", "bad"):
+            file = tmp_path / place / "failures.jsonl"
+            said.append(dlq("check", str(file), *arguments[2:]).stderr.rpartition(": ")[2])
+        assert said == ["sent\n", "nothing to tell\n", "already told\n"]
 
 
 def test_a_report_that_nobody_can_be_told_of_is_made_all_the_same(dlq, export, tmp_path):
     """Its own exit code stays; the mistake is one sentence on stderr, which cron mails."""
     asked = ("report", "daily", "--source", str(export), "--out", str(tmp_path), "--notify")
-    result = dlq(*asked)
+    result = dlq(
+        *asked, "--usual", "10m"
+    )  # of an hour ago they are, and no report says that nothing failed
+    told = json.loads(Path(result.stdout.splitlines()[1]).read_text())["story"]
+    assert "nothing failed" not in told[0]
     assert result.returncode in (0, 1) and Path(result.stdout.splitlines()[0]).exists()
     assert result.stderr.startswith(
         "The report is written, and nobody was told. Profile 'default' names no channel"

@@ -85,6 +85,14 @@ def test_a_channel_for_alerts_is_no_system(tmp_path, monkeypatch):
     assert not [name for name in told() if name.startswith("alert")]
 
 
+def test_what_only_tells_numbers_is_not_asked_for_failures(monkeypatch):
+    monkeypatch.setenv("DLQ_WATCH_URL", "prometheus+http://127.0.0.1:9?metrics=lists")
+    found = told(["watch"])
+    assert found["watch: reach"].severity == "ok" and "watch: hand" not in found
+    monkeypatch.setenv("DLQ_WATCH_URL", "prometheus+http://127.0.0.1:9?metrics=list")
+    assert "'lists'" in told(["watch"])["watch: reach"].text
+
+
 def test_an_unknown_name_is_told_what_to_set():
     with pytest.raises(SettingsError, match="DLQ_SHOP_URL"):
         examine(["shop"])

@@ -224,6 +224,10 @@ def test_what_is_no_export(tmp_path):
     with pytest.raises(SettingsError, match=r"There is no export at .*gone.jsonl"):
         dlq.connect(tmp_path / "gone.jsonl")
     with pytest.raises(
+        SettingsError, match=r"at data/gone.jsonl, seen from /.+\. Check the path\."
+    ):
+        dlq.connect("data/gone.jsonl")
+    with pytest.raises(
         SettingsError, match=r"a.xlsx is no export that can be read. There are .parquet, .jsonl"
     ):
         dlq.connect(tmp_path / "a.xlsx")

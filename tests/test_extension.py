@@ -128,6 +128,25 @@ def test_sentences_and_lines_are_shown_as_they_are(shell):
     assert shown(shell, "one")["text/plain"] == "'one'"
 
 
+def test_as_text_a_table_reads_from_the_left_and_says_why_it_is_empty(shell):
+    """Where a notebook is read as text: in a diff, a terminal, a search."""
+    frame = pd.DataFrame({"error": ["a", "b: a longer one"], "count": [3, 1_200]})
+    assert shown(shell, frame)["text/plain"] == (
+        "error            count\na                    3\nb: a longer one  1,200\n[2 rows]"
+    )
+    assert shown(shell, frame.head(0))["text/plain"] == "0 rows (of error, count)"
+
+
+def test_a_chart_has_its_sentence_as_text(shell):
+    from plotly.io import renderers
+
+    from dlqanalysis import charts
+
+    bundle = renderers._build_mime_bundle(charts.timeline(empty()).to_dict(), "plotly_mimetype")
+    assert bundle["text/plain"] == "Nothing to draw: nothing failed in this time."
+    assert "application/vnd.plotly.v1+json" in bundle
+
+
 def test_the_frame_itself_stays_as_it_is(shell):
     frame = hostile()
     before = frame.copy(deep=True)
@@ -200,7 +219,20 @@ def test_an_id_stands_on_one_line_and_what_nobody_reads_is_left_out():
     page = table_html(frame)
     assert f'<td style="text-align:left;white-space:nowrap">{uuid}</td>' in page
     assert ">content_<wbr>hash<" not in page and "1 row; without content_hash" in page
-    assert "min-width" in table_html(pd.DataFrame({"task_name": [uuid]}))
+    task = "billing.tasks.refund_payment"  # no wider than a long column is at least
+    assert f'nowrap">{task}</td>' in table_html(pd.DataFrame({"task_name": [task]}))
+    assert "min-width" in table_html(
+        pd.DataFrame({"error": ["a sentence of more than 36 letters ..."]})
+    )
+
+
+def test_a_long_name_breaks_between_its_parts_and_not_in_the_middle_of_a_word():
+    names = ["shop.orders.release_expired_reservations", "<b>SendDigestOfTheLastMonthToEverybody"]
+    page = table_html(pd.DataFrame({"task_name": names}))
+    assert ">shop.<wbr>orders.<wbr>release_<wbr>expired_<wbr>reservations</td>" in page
+    assert ">&lt;b&gt;Send<wbr>Digest<wbr>Of<wbr>The<wbr>Last<wbr>Month<wbr>" in page
+    short = "Sentences of short words, however many there are, are as they are: shop.orders"
+    assert f">{short}</td>" in table_html(pd.DataFrame({"task_name": [short]}))
 
 
 def test_numbers_of_a_small_table_are_read_like_those_of_a_large_one():

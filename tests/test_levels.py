@@ -106,6 +106,11 @@ def test_without_levels_findings_speak_and_nobody_is_called():
     assert levels(narrow, failures(1))[0].name == "low"  # never less said than was found
 
 
+def test_a_contact_of_no_level_is_refused_for_nobody_would_be_told_of_it():
+    with pytest.raises(SettingsError, match=r"\[contacts\]: 'oncall' is no level. .*L1"):
+        health.severity([], Profile(contacts={"oncall": "jo"}))
+
+
 def test_contacts_of_the_profile_stand_in():
     profile = Profile(escalation={"L1": {"when": ["depth"]}}, contacts={"L1": "jo"})
     assert levels(profile, failures(1))[1].contact == "jo"

@@ -240,7 +240,9 @@ def test_figures_a_minute_are_sixty_times_a_rate():
 
 @pytest.mark.parametrize("kind", SETS)
 def test_rules_are_yaml_with_the_thresholds_in_force(kind):
-    profile = Profile(name="shop", thresholds={"depth": 10, "depth_for": "10m", "per_hour": ""})
+    profile = Profile(
+        name="shop", thresholds={"depth": 10, "depth_for": "10m", "per_hour": "", "waiting": 1000}
+    )
     [group] = yaml.safe_load(alert_rules(profile, kind))["groups"]
     rules = {rule["alert"]: rule for rule in group["rules"]}
     depth = SETS[kind]["depth"].promql
@@ -253,6 +255,9 @@ def test_rules_are_yaml_with_the_thresholds_in_force(kind):
         and "for" not in rules["DeadLettersGrow"]
     )
     assert "FailuresThisHour" not in rules
+    if "waiting" in SETS[kind]:  # a check adds up what waits in all queues, and so does its alert
+        assert rules["HighWaiting"]["expr"] == f"(sum({SETS[kind]['waiting'].promql})) > 1000"
+        assert "(1)" not in rules["HighWaiting"]["annotations"]["summary"]
     assert rules["DeadLettersUnknown"]["expr"] == f"absent({depth})"
 
 

@@ -14,7 +14,8 @@ import pytest
 from jupyter_client.connect import LocalPortCache
 
 import dlqanalysis as dlq
-from dlqanalysis import errors, report
+from dlqanalysis import charts, errors, report
+from dlqanalysis.display.extension import table_html
 from dlqanalysis.errors import DLQError, SettingsError
 from dlqanalysis.frame import empty, from_records
 from dlqanalysis.report import numbers
@@ -290,6 +291,34 @@ def test_an_empty_week_has_numbers_too(tmp_path):
     assert len(report.rehearse(empty())) == 0
 
 
+def test_a_section_without_anything_is_one_calm_line(tmp_path):
+    """A quiet week had five boxes with nothing in them, and guides to reading these."""
+    none = empty().pipe(dlq.classify).pipe(dlq.fingerprint)
+    guide = "*How to read this:* the tallest first.\n## And then?"
+    cells = [nbformat.v4.new_markdown_cell("# A week\n## What are the patterns?")]
+    for shown in (charts.pareto(dlq.groups(none)), dlq.groups(none), dlq.coverage(none), "# No <b>.", guide,
+                  charts.by(none), pd.DataFrame({"n": [1]}), "*How to read this:* a number."):  # fmt: skip
+        if isinstance(shown, str) and shown.startswith("*"):
+            cells.append(nbformat.v4.new_markdown_cell(shown))
+            continue
+        data = {"text/plain": str(shown)}
+        if isinstance(shown, pd.DataFrame):
+            data["text/html"] = table_html(shown)
+        elif not isinstance(shown, str):
+            data["application/vnd.plotly.v1+json"] = shown.to_plotly_json()
+        output = nbformat.v4.new_output("display_data", data)
+        cells.append(nbformat.v4.new_code_cell("", outputs=[output]))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "week.ipynb")
+    page = report.html(tmp_path / "week.ipynb").read_text(encoding="utf-8")
+    assert (
+        "<p>There is no failure to count. There is no failure to judge. No &lt;b&gt;.</p>" in page
+    )
+    assert page.count("Nothing to draw") == 1 and "<figure>" not in page
+    assert "the tallest first" not in page and "a number." in page and ">And then?<" in page
+    for table in (report.rehearse(none), dlq.lives(none, None)):
+        assert "There is no" in table_html(table)
+
+
 def test_numbers_that_are_none_are_refused(tmp_path):
     for text in ("{", "[]", '{"version": 99}', "{}"):
         (tmp_path / "x.json").write_text(text)
@@ -449,6 +478,7 @@ def test_daily_is_one_page_and_a_quiet_day_says_so(tmp_path):
     assert loud["compared_with"] == quiet["json"]
     assert "since 14 Nov 14:06 UTC, 41 seconds after api 2026.11.3" in loud["numbers"]["story"][0]
     assert report.must_look(loud["numbers"])
+    assert report.earlier("14d", "400d") == "400d" and report.earlier("14d", "") == ""
     assert str(tmp_path) not in loud["notebook"].read_text()
 
 

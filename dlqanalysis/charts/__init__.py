@@ -17,6 +17,7 @@ from dlqanalysis.charts.parts import (
     INK,
     SHAPES,
     bars,
+    counted,
     dressed,
     label,
     look,
@@ -85,6 +86,8 @@ def timeline(
     said = f"{int(total.max()):,} of {int(total.sum()):,} failures fell in {when(peak, every)}"
     if len(total) > 3:
         said += f"; the median is {usual:,.0f} per {length_of(every)}"
+    if len(total) > 3 and total.min() == total.max():  # no bar is the highest
+        said = f"{int(total.sum()):,} failures, {usual:,.0f} in every {length_of(every)}"
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text=f"failed at (UTC), a bar is {an(every)}")
     if (
@@ -95,7 +98,7 @@ def timeline(
         # a bar that is alone would fill the plot, and read as a level that was kept
         beside = half * max(0, _FEW_BARS - len(total))
         figure.update_xaxes(range=[edges[0] - beside, edges[-1] + beside])
-    figure.update_yaxes(title_text="failures", rangemode="tozero")
+    figure.update_yaxes(title_text="failures", rangemode="tozero", dtick=counted(total.max()))
     undated = line.attrs["undated"]
     note = f" {undated:,} failures have no time and are not shown." if undated else ""
     return dressed(figure, said, f"Bar chart over time. {said}.{note}", 380, legend=by is not None)

@@ -12,6 +12,7 @@ from dlqanalysis.display.unshared import no_share_button
 from dlqanalysis.frame import error_of
 from dlqanalysis.model import FailureClass
 from dlqanalysis.redact import redact
+from dlqanalysis.text import JOINTS
 
 #: Okabe and Ito's palette, ordered so that neighbours differ in lightness too: they stay apart in grey.
 COLOURS = {
@@ -73,8 +74,12 @@ def _folded(text: Any, longest: int) -> str:
     if len(line) <= _LINE:
         return _escaped(line)
     middle = len(line) // 2
-    gaps = [at for at, sign in enumerate(line) if sign == " " and abs(at - middle) <= _LINE // 4]
-    at = min(gaps, key=lambda gap: abs(gap - middle), default=middle)
+    spaces = [at for at, sign in enumerate(line) if sign == " " and abs(at - middle) <= _LINE // 4]
+    joints = [
+        found.start() for found in JOINTS.finditer(line)
+    ]  # wide letters: only next to the middle
+    joints = [at for at in joints if abs(at - middle) <= _LINE // 8]
+    at = min(spaces or joints or [middle], key=lambda gap: abs(gap - middle))
     return f"{_escaped(line[:at].rstrip())} <br>{_escaped(line[at:].lstrip())}"
 
 
@@ -124,9 +129,14 @@ def totals(figure: go.Figure, sizes: Sequence[Any], texts: Iterable[str]) -> Non
     figure.update_xaxes(
         range=[0, largest * (1 if room <= _ROOM else 1.3)],
         separatethousands=True,
-        dtick=1 if largest < 5 else None,  # there is no half of a failure
+        dtick=counted(largest),
     )
     figure.update_layout(margin={"r": min(room, _ROOM)})
+
+
+def counted(largest: float) -> int | None:
+    """The step of an axis that counts, where plotly would choose a part of one: there is no half of a failure."""
+    return 1 if largest < 5 else None
 
 
 def rows_named(figure: go.Figure, names: Sequence[Any], longest: int = _LONGEST) -> None:

@@ -158,7 +158,7 @@ def episodes(found: pd.DataFrame, failures: pd.DataFrame | None = None, n: int =
         f"{len(found):,} episode{'' if len(found) == 1 else 's'}, the first from {first_['onset']:%a %d %b %H:%M} UTC"
         + (f"; {going:,} still going on" if going else "; all over")
     )
-    figure.update_xaxes(title_text="UTC; a triangle: it goes on", type="date")
+    figure.update_xaxes(title_text="UTC; a triangle: it goes on" if going else "UTC", type="date")
     return dressed(figure, said, f"Bars over time. {said}.", 130 + 30 * len(names), legend=False)
 
 
@@ -206,6 +206,11 @@ def sparklines(failures: pd.DataFrame, groups: pd.DataFrame, n: int = 8) -> go.F
     since = f"{edges[late]:%d %b %H:%M} UTC"
     if len(top) == 1:
         said = f"There is one group, {label(whole[0], 40)}"
+    elif not risen and not silent:
+        said = (
+            f"Each of the {len(top):,} largest groups still fails, none of them worst after {since}"
+        )
+        said += f"; the largest is {label(whole[0], 40)}"
     elif silent == len(top):
         said = f"None of the {len(top):,} largest groups failed after {since}"
     else:

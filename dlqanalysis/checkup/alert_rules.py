@@ -5,6 +5,7 @@ the number agree. What a metric cannot tell (the oldest failure, unreadable payl
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from dlqanalysis.errors import QueryError, did_you_mean
@@ -57,13 +58,16 @@ def alert_rules(
     ):  # fmt: skip
         if limit is not None and query in queries:
             text = f"{{{{ $value | humanize }}}} {says}, more than {limit:,}."
-            # the profile's thresholds are of everything, not of each queue
             expr = f"sum({queries[query].promql}) > {limit}"
             rules += _rule(name, expr, held, severity, text, profile)
+    # the profile's thresholds are of everything, not of each queue: counts are added up, as a check does
     given = {**(above or {}), **(below or {})}
     for name, (sign, severity, held) in _BOUNDS.items():
         if limits[name] and name in queries and name not in given:
-            rules += _bound(name, limits[name], sign, severity, held, queries[name], profile)
+            asked = queries[name]
+            if asked.unit == "1":
+                asked = replace(asked, promql=f"sum({asked.promql})")
+            rules += _bound(name, limits[name], sign, severity, held, asked, profile)
     for bounds, sign, severity, held in (
         (above, ">", "warning", timedelta(minutes=5)),
         (below, "<", "critical", timedelta(minutes=10)),
@@ -94,7 +98,8 @@ def _bound(
 ) -> Iterator[str]:
     word = {">": "High", "<": "Low"}[sign]
     name = word + "".join(part.capitalize() for part in query.split("_"))
-    text = f"{query} is {{{{ $value | humanize }}}} ({asked.unit}); {sign} {limit:g} is {severity}."
+    unit = "" if asked.unit == "1" else f" ({asked.unit})"
+    text = f"{query} is {{{{ $value | humanize }}}}{unit}; {sign} {limit:g} is {severity}."
     return _rule(name, f"({asked.promql}) {sign} {limit!r}", held, severity, text, profile)
 
 

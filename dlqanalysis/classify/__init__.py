@@ -258,6 +258,8 @@ def coverage(failures: pd.DataFrame) -> pd.DataFrame:
     table = keys.assign(failures=many).groupby(["failure_class", "rule"], observed=True)
     table = table["failures"].sum().reset_index()
     table["share"] = table["failures"] / max(1, int(table["failures"].sum()))
+    if not len(table):
+        table.attrs = {"empty": "There is no failure to judge."}
     return table.sort_values(
         ["failure_class", "failures", "rule"], ascending=[True, False, True], ignore_index=True
     )

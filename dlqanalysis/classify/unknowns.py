@@ -87,7 +87,7 @@ def rule_stubs(groups: pd.DataFrame) -> str:
         name = _name(kind, _text(same[0].get("sample")))
         seen[name] += 1
         stubs.append(_stub(same, name if seen[name] == 1 else f"{name}-{seen[name]}"))
-    return "\n".join(stubs) or "# no rule is wanted: no group is unknown"
+    return "\n".join(stubs) or "# No rule is wanted: no group is unknown."
 
 
 def _stub(groups: Sequence[Any], name: str) -> str:

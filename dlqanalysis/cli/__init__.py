@@ -162,7 +162,7 @@ def check(
             _say(look, several=len(done) > 1)
     if notify:
         for look in done:
-            told = tell(look.findings, limits, look.source, (look.severity, look.escalation), again)
+            told = tell(look.findings, limits, look.place, (look.severity, look.escalation), again)
             typer.echo(_plain(f"{look.place}: {told}"), err=True)
     if not all(look.checked for look in done):
         raise typer.Exit(health.COULD_NOT_CHECK)

@@ -86,7 +86,7 @@ def _report(
     for name in ("html", "json"):
         typer.echo(made[name])
     if notify:
-        _tell(f"Dead letters of {made['numbers']['source'] or source}, {kind} report", made)
+        _tell(f"Dead letters of {made['numbers']['asked']}, {kind} report", made)
     raise typer.Exit(LOOK if report.must_look(made["numbers"]) else 0)
 
 

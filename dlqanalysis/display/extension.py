@@ -9,6 +9,7 @@ and turns pages; everybody else (GitHub, editors, papermill, nbconvert) sees the
 """
 
 import html
+import re
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +22,7 @@ from dlqanalysis.display.grammars import spare
 from dlqanalysis.display.harmless import harmless
 from dlqanalysis.display.unshared import shown_as
 from dlqanalysis.redact import redact, redact_frame
+from dlqanalysis.text import JOINTS
 
 ROWS = 30  #: shown of a frame; the rest is counted beneath it
 LIVE = 1_000  #: rows that a live table has
@@ -36,7 +38,10 @@ _HEAVY = (
     "raw",
     "content_hash",
 )  # a frame of failures is shown without them
-_ID = 36  #: letters of an id, such as a UUID: broken over two lines nobody can compare it, and rows are twice as high
+#: Letters that stay on one line: a UUID, or a task's name, that is broken over two is hard to compare; and they are no
+#: wider than a long column is at least.
+_LINE = 36
+_LONG_WORD = re.compile(r"\S{31}")  # may be wider than a long column
 _PERCENT = ("share", "exhausted")
 _SENTENCES = ("text", "says", "because")  # what the kit says itself is not cut
 
@@ -117,19 +122,16 @@ def table_html(frame: pd.DataFrame, bare: bool = False) -> str:
     columns = _columns(frame, shown)
     note = html.escape(_size(frame, shown))
     if not len(frame):
-        if said := _why_empty(frame):
-            return f'<div class="dlq-table mathjax_ignore"><p>{html.escape(said)}</p></div>'
-        names = html.escape(", ".join(name for name, _, _ in columns))
-        names = "" if "; " in note else f" (of {names})"  # a note says more than names of columns
-        return f'<div class="dlq-table mathjax_ignore"><p>{note}{names}</p></div>'
+        said = html.escape(_why_empty(frame, shown))
+        return f'<div class="dlq-table mathjax_ignore"><p>{said}</p></div>'
     top = "".join(
-        f'<th scope="col" style="{LOOKS[look].split(";")[0]};vertical-align:bottom">{_head_html(name)}</th>'
+        f'<th scope="col" style="{LOOKS[look].split(";")[0]};vertical-align:bottom">{_broken(name)}</th>'
         for name, look, _ in columns
     )
-    looks = [LOOKS[look] for _, look, _ in columns]
+    looks = [look for _, look, _ in columns]
     lines = (
         "".join(
-            f'<td style="{look}">{html.escape(text)}</td>'
+            f'<td style="{LOOKS[look]}">{_broken(text) if _torn(text, look) else html.escape(text)}</td>'
             for text, look in zip(line, looks, strict=True)
         )
         for line in zip(*(texts for _, _, texts in columns), strict=True)
@@ -149,8 +151,7 @@ def _columns(frame: pd.DataFrame, shown: pd.DataFrame) -> list[tuple[str, str, l
         texts = list(shown.iloc[:, place])
         number = pd.api.types.is_numeric_dtype(kinds.iloc[place])
         longest = max(map(len, [*texts, name]), default=0)
-        short = longest <= (_ID if str(name).endswith("_id") else 26)
-        look = "number" if number else "short" if short else "long"
+        look = "number" if number else "short" if longest <= _LINE else "long"
         found.append((name, look, texts))
     return found
 
@@ -163,9 +164,14 @@ LOOKS = {
 }
 
 
-def _head_html(name: str) -> str:
-    """A column's name, which may break behind its underscores: a long one makes no wide column of short numbers."""
-    return html.escape(name).replace("_", "_<wbr>")
+def _torn(text: str, look: str) -> bool:
+    """Whether a cell would break in the middle of a word."""
+    return look == "long" and _LONG_WORD.search(text) is not None
+
+
+def _broken(name: str) -> str:
+    """A name that may break between its parts: a long one makes no wide column, and is not torn in the middle of a word."""
+    return "<wbr>".join(map(html.escape, JOINTS.split(name)))
 
 
 def _names(frame: pd.DataFrame) -> list[Any]:
@@ -247,10 +253,12 @@ def _short(text: str, width: int = WIDTH) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _why_empty(frame: pd.DataFrame) -> str:
-    """Why a frame has no rows, with its notes; empty where it has some, or nobody said."""
-    if len(frame) or not (said := frame.attrs.get("empty")):
-        return ""
+def _why_empty(frame: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """Why a frame has no rows, with its notes; where nobody said, of which columns it has none."""
+    if not (said := frame.attrs.get("empty")):
+        size = _size(frame, shown)
+        # a note says more than names of columns
+        return size if "; " in size else f"{size} (of {', '.join(shown.columns)})"
     return " ".join(
         redact(str(one)) for one in dict.fromkeys([said, *frame.attrs.get("notes", ())])
     )
@@ -277,10 +285,18 @@ def _plain_index(frame: pd.DataFrame) -> bool:
 
 def _plain(frame: pd.DataFrame, printer: Any, cycle: bool) -> None:
     shown = readable(frame)
-    if said := _why_empty(frame):
-        printer.text(said)
+    if not len(frame):
+        printer.text(_why_empty(frame, shown))
         return
-    printer.text(shown.to_string(index=not _plain_index(frame)) + f"\n[{_size(frame, shown)}]")
+    padded = []
+    for name, look, told in _columns(frame, shown):
+        texts = [text.replace("\n", "\\n") for text in [name, *told]]
+        wide = max(map(len, texts))
+        padded.append(
+            [text.rjust(wide) if look == "number" else text.ljust(wide) for text in texts]
+        )
+    lines = ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
+    printer.text("\n".join([*lines, f"[{_size(frame, shown)}]"]))
 
 
 def _text(text: str, printer: Any, cycle: bool) -> None:

@@ -29,7 +29,7 @@ from dlqanalysis.profile import (
     variable_of,
 )
 from dlqanalysis.redact import redact
-from dlqanalysis.sources import SYSTEMS, connect
+from dlqanalysis.sources import SYSTEMS, capabilities, connect, connect_monitor
 
 SKEW = 5.0  #: seconds that a server's clock may differ from ours: times of failures are compared with ours
 _TLS = ("rediss", "amqps", "https")
@@ -138,7 +138,8 @@ def _system(name: str) -> Iterator[Finding]:
         )
         return
     yield _tls(name, url)
-    yield from _hand(name, url)
+    if _reads(name):
+        yield from _hand(name, url)
     for finding in _tried(f"{name}: reach", lambda: [_reached(name, url)]):
         if finding.severity != "ok":
             yield finding
@@ -162,9 +163,17 @@ def _file(name: str, path: Path) -> list[Finding]:
 def _reached(name: str, url: str) -> Finding:
     told = access.ask(url, setting(name, "MANAGEMENT_URL"))
     if not told:  # a system of which nothing but its health is asked: opening it reads its settings
-        connect(name)
+        if _reads(name):
+            connect(name)
+        else:
+            connect_monitor(name).close()
         return _ok(f"{name}: reach", "its URL is understood; `dlq check` asks the system itself")
     return _ok(f"{name}: reach", f"{told['version']} answers as {told['user']}", told)
+
+
+def _reads(name: str) -> bool:
+    """Whether failures are read there; a Prometheus, or a queue's own API, is asked for numbers only."""
+    return bool(capabilities(name).set_index("capability")["can"]["read"])
 
 
 def _place(name: str, scheme: str) -> Iterator[Finding]:

@@ -210,7 +210,7 @@ def _growing(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     text = (
         "New failures came in each of the last three spans of five minutes."
         if growing
-        else "There is no earlier check to compare with, and no new failure comes all the time."
+        else "There is no earlier check, of five minutes ago or more, to compare with; no new failure comes all the time."
     )
     yield finding("growing", "ok", text, growing=growing)
 

@@ -119,6 +119,12 @@ def _first(
     what: str,
     minutes: float,
 ) -> Level | None:
+    for name in profile.contacts:
+        if name not in (*GRAVITY, *LEVELS):  # nobody would ever be told of it
+            said = did_you_mean(name, [*GRAVITY, *LEVELS])
+            raise SettingsError(
+                f"Profile '{profile.name}': [contacts]: '{name}' is no level. {said}"
+            )
     facts = facts_of(findings, minutes)
     levels = {name: _checked(name, about, order, profile, what) for name, about in table.items()}
     for name in order:

@@ -83,7 +83,12 @@ def of_growth(
     if now["failed"] is None:
         return
     if then is None:
-        yield finding("growing", "ok", "There is no earlier check to compare with.", growing=None)
+        yield finding(
+            "growing",
+            "ok",
+            "There is no earlier check, of five minutes ago or more, to compare with.",
+            growing=None,
+        )
         return
     more = now["failed"] - int(then[1])
     rate = more / ((when - then[0]) / pd.Timedelta("1min"))

@@ -98,6 +98,7 @@ def lives(
     for column in ("first_failed", "last_failed", "last_replayed"):
         table[column] = pd.to_datetime(table[column], utc=True)
     table = table.astype(_OUT)
+    table.attrs["empty"] = "There is no pattern, now or in an earlier report."
     rank = table["state"].map({state: at for at, state in enumerate(STATES)})
     order = table.assign(_held=table["held"], _rank=rank, _size=-table["count"])
     return table.loc[

@@ -41,7 +41,9 @@ def rehearse(failures: pd.DataFrame, limit: int = 50, source: "str | None" = Non
     ]
     if not tables:
         columns = {"decision": "str", "because": "str", "failures": "int64", "tasks": "str"}
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+        table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+        table.attrs["empty"] = "There is nothing to replay."
+        return table
     table = pd.concat(tables, ignore_index=True)
     table.attrs = {"notes": notes}
     return table

@@ -57,6 +57,11 @@ def days_of(numbers: Mapping[str, Any], since: str, until: str, now: datetime) -
     return f", {days[1]}" if begin.date() == end.date() else f", {' to '.join(days)}"
 
 
+def earlier(*times: str) -> str:
+    """The earliest of some times; an empty one is from the beginning."""
+    return min(times, key=moment) if all(times) else ""
+
+
 def asked_with(book: Any) -> str:
     """The source and every parameter that is not as the notebook has it: a page shows no cells, and says what it read.
 

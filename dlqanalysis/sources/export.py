@@ -104,7 +104,7 @@ class ExportSource:
             try:
                 raw = _READERS[self.path.suffix](self.path)
             except FileNotFoundError:
-                raise SettingsError(f"There is no export at {self.path}. Check the path.") from None
+                raise SettingsError(_missing(self.path)) from None
             except (OSError, pa.ArrowException) as error:
                 reason = str(error).splitlines()[0][:120]
                 raise SchemaError(
@@ -124,8 +124,14 @@ def open_source(path: str) -> ExportSource:
             " a system."
         )
     if not where.is_file():
-        raise SettingsError(f"There is no export at {where}. Check the path.")
+        raise SettingsError(_missing(where))
     return ExportSource(where)
+
+
+def _missing(where: Path) -> str:
+    """Notebooks run in the folder of whoever began them: a path that is right in one is wrong in another."""
+    here = "" if where.is_absolute() else f", seen from {Path.cwd()}"
+    return f"There is no export at {where}{here}. Check the path."
 
 
 def _parquet(path: Path) -> pa.Table:

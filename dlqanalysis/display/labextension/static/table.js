@@ -12,6 +12,9 @@ const LOOKS = new Map([
   ['long', 'text-align:left;min-width:20em;overflow-wrap:anywhere;white-space:pre-wrap'],
 ]);
 
+// Where a name may break: behind what joins its parts, and before a part that begins with a capital.
+const JOINTS = /(?<=[._/:,=-])(?=\w)|(?<=[a-z])(?=[A-Z])/;
+
 let tables = 0;
 
 /** The number that a cell says: 1,234; -3; 12.3%; <0.01; 5 h 21 min. */
@@ -38,6 +41,11 @@ function element(name, attributes, text) {
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   if (text !== undefined) made.textContent = text;
   return made;
+}
+
+/** The parts of a name, between which it may break. */
+function broken(text) {
+  return text.split(JOINTS).flatMap((part, at) => (at ? [element('wbr', {}), part] : [part]));
 }
 
 /** Makes the names of a table's columns buttons that sort it; more than ten rows get a filter, more than thirty pages. */
@@ -120,13 +128,15 @@ export function built(data) {
   data.columns.forEach(([name], place) => {
     const head = element('th', { scope: 'col' });
     head.style.cssText = styles[place].split(';')[0];
-    String(name).split(/(?<=_)/).forEach((part, at) => head.append(...(at ? [element('wbr', {})] : []), part));
+    head.append(...broken(String(name)));
     top.append(head);
   });
   for (const texts of data.rows) {
     const row = body.insertRow();
     texts.forEach((text, place) => {
-      const cell = element('td', {}, text);
+      const cell = element('td', {});
+      const torn = styles[place] === LOOKS.get('long') && /\S{31}/.test(text);
+      cell.append(...(torn ? broken(text) : [text]));
       cell.style.cssText = styles[place] || '';
       row.append(cell);
     });
