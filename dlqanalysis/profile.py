@@ -115,10 +115,7 @@ def _with_base(
 ) -> dict[str, Any]:
     """A profile's entries, over those of the profile that it extends: tables are joined, entry by entry."""
     path = _profile_path(where, beside)
-    try:
-        data = tomllib.loads(read_text(path, "profile"))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"Profile {path} is no valid TOML: {error}. Mend that line.") from None
+    data = tables_of(read_text(path, "profile"), f"Profile {path}")
     base = data.pop("extends", None)
     for name in data:
         if name not in known:
@@ -188,13 +185,36 @@ def profile() -> Profile:
 def read_text(path: Path, what: str) -> str:
     """A settings file's text, or a sentence about why not."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors and spreadsheets write its mark
     except FileNotFoundError:
         raise SettingsError(
             f"There is no {what} at {path}. Check the path, or unset the variable that names it."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The {what} at {path} cannot be read: {error}.") from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a NUL
+        raise SettingsError(
+            f"The {what} at {path} cannot be read: {error}. It must be a file of UTF-8 text."
+        ) from None
+
+
+def tables_of(text: str, what: str, kind: type[SettingsError] = SettingsError) -> dict[str, Any]:
+    """The entries of a settings file, or a sentence about why it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        why = "brackets stand in each other too deeply"
+    except ValueError as error:  # also a number of more digits than Python reads
+        why = str(error).partition(";")[0]
+    raise kind(f"{what} is no valid TOML: {why}. Mend that line.")
+
+
+def blocks_of(
+    tables: Mapping[str, Any], name: str, what: str, kind: type[SettingsError] = SettingsError
+) -> list[dict[str, Any]]:
+    """The blocks [[name]] among the entries of a settings file."""
+    blocks = tables.get(name, [])
+    if not isinstance(blocks, list) or not all(isinstance(one, dict) for one in blocks):
+        raise kind(f"{what}: '{name}' is no list of tables. Write each as a block, [[{name}]].")
+    return blocks
 
 
 def variable_of(name: str, part: str = "URL") -> str:
