@@ -35,6 +35,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dlqanalysis.errors import SettingsError, did_you_mean
 
@@ -228,7 +229,22 @@ def variable_of(name: str, part: str = "URL") -> str:
 
 def setting(name: str, part: str = "URL") -> str | None:
     """The value of DLQ_<NAME>_<PART>, or None."""
-    return os.environ.get(variable_of(name, part)) or None
+    variable = variable_of(name, part)
+    value = os.environ.get(variable) or None
+    return _whole(value, variable) if value and part.endswith("URL") else value
+
+
+def _whole(url: str, what: str) -> str:
+    """A URL that can be taken apart; a path is none. Its text is in no sentence: it has a password."""
+    try:
+        if "://" in url and not (urlsplit(url) and url.strip().isprintable()):
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            f"{what} cannot be read as a URL: a bracket that does not close (an IPv6 address stands in [ and ]), or a"
+            " character that cannot be seen. Write it again by hand."
+        ) from None
+    return url
 
 
 def connected() -> list[str]:
@@ -245,7 +261,7 @@ def connected() -> list[str]:
 def url_of(name: str, part: str = "URL") -> str:
     """A place given as a URL, or as a name whose variable holds the URL."""
     if "://" in name:
-        return name
+        return _whole(name, "This text")
     if url := setting(name, part):
         return url
     ready = [one for one in connected() if one != name.lower()]

@@ -165,9 +165,16 @@ def test_a_spoilt_line_costs_itself_only():
     path = kept_file()
     bad = ["{", "[]", "null", '{"at": "x", "severity": "ok"}', '{"at": "2026-11-22T10:00:00", "severity": "ok"}',
            '{"at": "2026-11-22T10:00:00Z", "severity": "odd"}',
-           '{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": "many"}']  # fmt: skip
+           '{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": "many"}',
+           f'{{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": {10**400}}}',
+           f'{{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": {2**63}}}', "[" * 9999]  # fmt: skip
     path.write_bytes(b"\xff\n" + "\n".join(bad).encode() + b"\n" + path.read_bytes())
     assert samples.earlier("x")["failures"].tolist() == [1]
+
+
+def test_no_file_is_named_by_a_password():
+    samples.keep("postgresql://me:hunter22@h/db", {"failures": 1}, "ok", NOW)
+    assert "hunter22" not in kept_file().name
 
 
 def test_where_nothing_can_be_kept_a_check_goes_on(monkeypatch, lists):

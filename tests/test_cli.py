@@ -276,7 +276,8 @@ def test_a_channel_that_is_away_keeps_none_from_hearing_of_the_other_systems(
     profile = tmp_path / "p.toml"
     profile.write_text('notify = ["DLQ_AWAY_URL", "DLQ_ALERT_URL"]\n')
     monkeypatch.setenv("DLQ_AWAY_URL", "json://127.0.0.1:9/hook?cto=1&rto=1")
-    other = tmp_path / export.name
+    other = tmp_path / "other" / export.name  # two databases with failed_tasks have one name, too
+    other.parent.mkdir()
     other.write_bytes(export.read_bytes())
     with channels(monkeypatch) as channel:
         done = dlq("check", str(export), str(other), "--notify", "--profile", str(profile))

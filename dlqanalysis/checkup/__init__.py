@@ -17,7 +17,7 @@ from dlqanalysis.classify import classify
 from dlqanalysis.errors import ConnectError, DLQError, SettingsError
 from dlqanalysis.health import Level
 from dlqanalysis.loading import load
-from dlqanalysis.model import Finding
+from dlqanalysis.model import Finding, moment
 from dlqanalysis.profile import Profile, setting
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.queries import queries
@@ -61,7 +61,7 @@ def checkup(
     Raises the DLQError of what the reader must mend (a name that is not set, a wrong threshold).
     """
     profile = profile or current_profile()
-    when = now or datetime.now(UTC)
+    when = moment(now) or datetime.now(UTC)
     health.limits_of(profile)  # a wrong threshold is told before anything is asked
     past = samples.earlier(place)
     past = past[past["at"] < when]

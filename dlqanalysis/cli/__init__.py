@@ -165,7 +165,8 @@ def check(
         for look in done:
             levels = (look.severity, look.escalation)
             try:
-                told = tell(look.findings, limits, look.source, levels, again)
+                # two systems of one kind have the same source name, and what is told of one is not of the other
+                told = tell(look.findings, limits, look.place, levels, again)
             except (
                 DLQError
             ) as error:  # a channel that is away keeps no other from hearing of the rest
