@@ -3,11 +3,14 @@
 DLQ_<NAME>_MANAGEMENT_URL, such as https://user:password@host:15671; without user it is the AMQP URL's.
 """
 
+import time
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.sources import _amqp
+
+_PATIENCE = 10  #: seconds
 
 
 class Management:
@@ -83,16 +86,19 @@ class Management:
     def _get(self, path: str) -> Any:
         import httpx
 
+        from dlqanalysis.sources._http import answered
+
+        asked: dict[str, Any] = {"auth": self._auth, "timeout": _PATIENCE, "verify": self._trust}
+        asked["headers"] = {"Accept-Encoding": "gzip"}
         try:
-            answer = httpx.get(
-                f"{self._base}{path}", auth=self._auth, timeout=10, verify=self._trust
-            )
-            if answer.status_code == 404:
+            with httpx.stream("GET", f"{self._base}{path}", **asked) as response:
+                answer = answered(response, time.monotonic() + 2 * _PATIENCE)
+            if answer.status == 404:
                 return None
-            if answer.status_code < 400:
+            if answer.status < 400:
                 return answer.json()
-            said = f"answered {answer.status_code}"
-        except (httpx.HTTPError, ValueError) as error:
+            said = f"answered {answer.status}"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             said = f"does not answer ({type(error).__name__})"
         raise ConnectError(
             f"The management API at {self._place} {said}. Check {self._variable} and that its user has the tag"
