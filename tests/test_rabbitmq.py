@@ -201,7 +201,9 @@ def test_a_management_api_without_an_end_is_left(monkeypatch):
     answers = {"/api/nodes": [{"name": "a" * 20_000}], "/api/queues/%2F": [{"name": "a"}]}
     with SmallServer(lambda verb, path, query, body: (200, answers[path])) as server:
         told = Management(f"http://{server.place}", "amqp://127.0.0.1/", "DLQ_X_MANAGEMENT_URL")
-        with pytest.raises(ConnectError, match=r"does not answer \(ReadError\).*DLQ_X_MANAGEMENT_URL"):
+        with pytest.raises(
+            ConnectError, match=r"does not answer \(ReadError\).*DLQ_X_MANAGEMENT_URL"
+        ):
             told.nodes()
         assert told.queues() == [{"name": "a"}]
 

@@ -80,7 +80,7 @@ def _days(
         end = start + timedelta(days=1)
         before = start
         yield (
-            f"{start:%Y-%m-%d}",
+            start.date().isoformat(),
             max(start, since) if since else start,
             min(end, until) if until else end,
         )
