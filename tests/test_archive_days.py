@@ -314,6 +314,26 @@ def test_an_export_has_every_row_and_is_not_done_twice(table, tmp_path):
     assert len(now) == 3001 and now.loc["10", "status"] == "replayed"
 
 
+def test_a_failure_at_the_end_of_all_days_hides_no_other(table, tmp_path):
+    """It is the newest there is, and of a time that no calendar here can hold."""
+    url, connection = table
+    for number, when in enumerate(("infinity", "-infinity", "9999-12-31 23:00Z", "0001-01-01Z")):
+        connection.execute(
+            "update failed_tasks set failed_at = %s where id = %s", (when, number + 9)
+        )
+    made = archive.export(dlq.connect(url), tmp_path, redact=False, write=print)
+    assert made["rows"].sum() == len(archive.read(tmp_path)) == 3001
+    assert made["day"].tolist()[-2:] == ["0001-01-01", "undated"] and made["rows"].iloc[-1] == 4
+
+
+def test_a_note_that_is_none_costs_one_export_more(table, tmp_path):
+    source = dlq.connect(table[0])
+    archive.export(source, tmp_path, redact=False, write=print)
+    next((tmp_path / "_exports").glob("*-2026-11-18.json")).write_text("[" * 9_999)
+    made = archive.export(source, tmp_path, redact=False, write=print)
+    assert made.loc[~made["skipped"], "day"].tolist() == ["2026-11-18", "undated"]
+
+
 def test_a_day_is_skipped_only_if_its_files_are_as_they_were(table, tmp_path):
     source, said = dlq.connect(table[0]), []
     archive.export(source, tmp_path, redact=False, write=said.append)
