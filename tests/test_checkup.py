@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import dlqanalysis as dlq
 from dlqanalysis import health
-from dlqanalysis.checkup import all_findings, checkup, checkups, samples
+from dlqanalysis.checkup import all_findings, checkup, checkups, facts_of, samples
 from dlqanalysis.cli import app
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.profile import Profile, home
@@ -137,6 +137,17 @@ def test_a_prometheus_is_judged_by_its_metrics(monkeypatch):
     assert told["failed"] == told["failure_rate"] == told["p95_latency"] == "warning"
     assert told["growth_per_minute"] == "critical" and told["processed_per_minute"] == "ok"
     assert look.severity.name == "high" and look.severity.because == "depth > 100"
+
+
+def test_a_number_that_json_has_not_got_is_no_number_of_a_check(monkeypatch):
+    """A quantile that lies in the last bucket is infinite."""
+    prometheus = Prometheus({SETS["queues"]["p95_latency"].promql: [({}, "+Inf")]})
+    with SmallServer(prometheus) as server:
+        monkeypatch.setenv("DLQ_METRICS_URL", f"prometheus+http://{server.place}")
+        facts = facts_of([checkup("metrics", Profile())])
+    [slow] = [one for one in facts["findings"] if one["name"] == "p95_latency"]
+    assert slow["severity"] == "warning" and slow["facts"] == {"seconds": None}
+    json.dumps(facts, allow_nan=False)
 
 
 # What is kept -----------------------------------------------------------------------------------------------------

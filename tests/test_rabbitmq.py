@@ -11,7 +11,7 @@ import pytest
 import dlqanalysis as dlq
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.sources import _http
-from dlqanalysis.sources._management import Management
+from dlqanalysis.sources._management import Management, setting
 from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq import open_source
 from dlqanalysis.sources.rabbitmq.address import Address
@@ -206,6 +206,13 @@ def test_a_management_api_without_an_end_is_left(monkeypatch):
         ):
             told.nodes()
         assert told.queues() == [{"name": "a"}]
+
+
+def test_an_argument_of_a_queue_counts_only_as_what_it_is():
+    told = {"arguments": {"x-message-ttl": "soon", "x-expires": 5, "x-dead-letter-exchange": {}},
+            "effective_policy_definition": {"message-ttl": 7}}  # fmt: skip
+    wanted = {"message-ttl": 7, "expires": 5, "dead-letter-exchange": None, "overflow": None}
+    assert {name: setting(told, name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -3,6 +3,7 @@
 A place that does not answer is a finding of its own. What was seen is kept for the next look.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -160,12 +161,19 @@ def facts_of(done: Sequence[Checkup]) -> dict[str, Any]:
                 "name": finding.name,
                 "severity": finding.severity,
                 "text": redact(finding.text),
-                "facts": redacted(dict(finding.facts)),
+                "facts": {
+                    name: _finite(one) for name, one in redacted(dict(finding.facts)).items()
+                },
             }
             for look in done
             for finding in look.findings
         ],
     }
+
+
+def _finite(value: Any) -> Any:
+    """The value, or None for a number that JSON has not got: a quantile over the last bucket is infinite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _level(level: Level | None) -> dict[str, Any] | None:

@@ -11,6 +11,17 @@ from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.sources import _amqp
 
 _PATIENCE = 10  #: seconds
+_NUMBERS = (
+    "messages_ready", "messages_unacknowledged", "message_bytes_ready", "consumers", "head_message_timestamp",
+    "connections", "mem_used", "mem_limit", "disk_free", "disk_free_limit",
+)  # fmt: skip
+_TABLES = ("arguments", "effective_policy_definition")
+_LIMITS = (
+    "message-ttl",
+    "delivery-limit",
+    "max-length",
+    "max-length-bytes",
+)  #: arguments that count
 
 
 class Management:
@@ -32,7 +43,7 @@ class Management:
     def queue(self, name: str) -> dict[str, Any] | None:
         """What is known of a queue, or None where there is none."""
         found = self._get(f"/api/queues/{self._vhost}/{quote(name, safe='')}")
-        return found if isinstance(found, dict) else None
+        return _known(found) if isinstance(found, dict) else None
 
     def queues(self) -> list[dict[str, Any]]:
         """Every queue of the vhost."""
@@ -48,7 +59,9 @@ class Management:
             elif exchange is not None:
                 exchanges.add(str(exchange))
         bindings = self._list(f"/api/bindings/{self._vhost}")
-        return dead | {str(b.get("destination")) for b in bindings if b.get("source") in exchanges}
+        return dead | {
+            str(b.get("destination")) for b in bindings if str(b.get("source")) in exchanges
+        }
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node: memory, disk, alarms."""
@@ -58,7 +71,7 @@ class Management:
         """How many connections, channels, consumers, queues the broker has."""
         found = self._get("/api/overview")
         totals = found.get("object_totals") if isinstance(found, dict) else None
-        return totals if isinstance(totals, dict) else {}
+        return _known(totals) if isinstance(totals, dict) else {}
 
     def permissions(self, user: str) -> dict[str, str] | None:
         """What a user may configure, write and read in the vhost, as patterns; None when it is not told."""
@@ -68,7 +81,9 @@ class Management:
             if "answered 401" in str(error) or "answered 403" in str(error):
                 return None
             raise
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        return {name: pattern for name, pattern in found.items() if isinstance(pattern, str)}
 
     def alarms(self) -> list[str]:
         """Which nodes are out of memory or disk: they take no messages."""
@@ -81,7 +96,8 @@ class Management:
 
     def _list(self, path: str) -> list[dict[str, Any]]:
         found = self._get(path)
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        entries = found if isinstance(found, list) else []
+        return [_known(one) for one in entries if isinstance(one, dict)]
 
     def _get(self, path: str) -> Any:
         import httpx
@@ -106,6 +122,20 @@ class Management:
         )
 
 
+def _known(told: dict[str, Any]) -> dict[str, Any]:
+    """An object without what is misshapen in it: a number that is none, a table that is none. Nobody knows it then."""
+    return {
+        name: value
+        for name, value in told.items()
+        if not (name in _NUMBERS and not _is_number(value))
+        and not (name in _TABLES and not isinstance(value, dict))
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**53
+
+
 def setting(told: dict[str, Any] | None, argument: str) -> Any:
     """An argument of a queue or of its policy (x-message-ttl and message-ttl); the smaller of both."""
     if not told:
@@ -114,6 +144,10 @@ def setting(told: dict[str, Any] | None, argument: str) -> Any:
         (told.get("arguments") or {}).get(f"x-{argument}"),
         (told.get("effective_policy_definition") or {}).get(argument),
     ]
-    found = [value for value in found if value is not None]
+    found = [
+        value
+        for value in found
+        if _is_number(value) or (isinstance(value, str) and argument not in _LIMITS)
+    ]
     numbers = [value for value in found if isinstance(value, int)]
     return min(numbers) if numbers else (found[0] if found else None)
