@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dlqanalysis.errors import SchemaError, SettingsError
+from dlqanalysis.errors import SchemaError, SettingsError, did_you_mean
 from dlqanalysis.frame import error_of
 from dlqanalysis.model import duration, moment
 from dlqanalysis.patterns.onsets import FEWEST, SURE, onsets
 from dlqanalysis.profile import Profile, plain_environment, read_text
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
+from dlqanalysis.text import storable
 
 __all__ = ["changes", "suspects"]
 
 _WAIT = 30
+_PLACES = ("file", "git", "command")
 #: column -> names it goes by
 _NAMES = {
     "at": ("at", "time", "date", "deployed_at", "finished_at", "created_at", "timestamp", "when"),
@@ -30,6 +32,7 @@ _NAMES = {
     "kind": ("kind", "type", "what"),
     "text": ("text", "title", "subject", "message", "description", "url"),
 }
+_TEXTS = ("service", "version", "kind", "text")
 
 
 def changes(
@@ -49,6 +52,11 @@ def changes(
         wanted = dict((profile or current_profile()).changes)
         if not wanted:
             return _frame([])
+        for name in wanted:
+            if name not in _PLACES:
+                raise SettingsError(
+                    f"The profile's [changes] has '{name}'. {did_you_mean(name, _PLACES)}"
+                )
         if "command" in wanted:
             return _frame(_rows(_output(wanted["command"]), "the command's output"))
         place = wanted.get("file") or f"git:{wanted.get('git', '')}"
@@ -209,12 +217,19 @@ def _rows(text: str, place: str) -> list[dict[str, Any]]:
         elif start == "{":
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
-            rows = list(csv.DictReader(io.StringIO(text)))
+            table = csv.DictReader(io.StringIO(text))
+            rows = list(table)
+            names = {name.lower() for name in table.fieldnames or ()}
+            if not rows and names and names.isdisjoint(_NAMES["at"]):  # a sentence, most likely
+                raise ValueError("it has one line, which names no time")
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("not every entry is a record")
     except (ValueError, RecursionError, csv.Error) as error:
         raise SettingsError(
-            f"The changes in {place} cannot be read: {error}. Write JSON records, or CSV with a line of names."
+            f"The changes in {place} cannot be read: {error}. Write a list of JSON records or one a line, or CSV with"
+            " a line of names."
         ) from None
-    return [row for row in rows if isinstance(row, dict)]
+    return rows
 
 
 def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -229,21 +244,23 @@ def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             raise SchemaError(
                 f"Change {number} has no time. Name it one of {', '.join(_NAMES['at'])}, in ISO 8601 with a zone."
             )
-        record["at"] = moment(str(record["at"]).replace("Z", "+00:00"))
+        try:
+            record["at"] = moment(str(record["at"]).replace("Z", "+00:00"))
+        except SettingsError as error:  # which holds what stands there
+            raise SettingsError(f"Change {number}: {redact(str(error))}") from None
         record["kind"] = record["kind"] or "deploy"
+        for name in _TEXTS:
+            told = record[name]
+            record[name] = redact(storable(str(told))) if told is not None else ""
         made.append(record)
-    frame = pd.DataFrame(made, columns=list(_NAMES))
-    for name in ("service", "version", "kind", "text"):
-        frame[name] = (
-            frame[name].map(lambda x: redact(str(x)) if x is not None else "").astype("str")
-        )
+    frame = pd.DataFrame(made, columns=list(_NAMES)).astype(dict.fromkeys(_TEXTS, "str"))
     frame["at"] = pd.to_datetime(frame["at"], utc=True).astype("datetime64[us, UTC]")
     return frame.sort_values("at", kind="stable", ignore_index=True)
 
 
 def _from_git(place: str) -> list[dict[str, Any]]:
-    folder, _, ref = place.partition("@")
-    if not Path(folder).is_dir():
+    folder, _, ref = (place, "", "") if Path(place).is_dir() else place.partition("@")
+    if not folder or not Path(folder).is_dir():
         raise SettingsError(f"git:{place} names {folder}, which is no folder. Check the path.")
     tags = _run(
         ["git", "-C", folder, "for-each-ref", "refs/tags",
@@ -260,11 +277,15 @@ def _from_git(place: str) -> list[dict[str, Any]]:
 
 
 def _output(command: Any) -> str:
-    if not isinstance(command, list) or not all(isinstance(part, str) for part in command):
+    if not command or not isinstance(command, list) or not all(map(_is_word, command)):
         raise SettingsError(
             'The profile\'s [changes] needs its command as a list of texts: command = ["deployctl", "list"].'
         )
     return _run(command)
+
+
+def _is_word(part: Any) -> bool:
+    return isinstance(part, str) and "\0" not in part
 
 
 def _run(argv: Sequence[str]) -> str:

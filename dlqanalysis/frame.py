@@ -109,14 +109,19 @@ def from_arrow(table: pa.Table) -> pd.DataFrame:
                 pa.nulls(rows, want) if not pa.types.is_dictionary(want) else _absent(rows)
             )
             continue
-        have = table[name]
-        try:
-            columns[name] = _cast(name, have, want)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-            raise SchemaError(
-                f"Column '{name}' comes as {have.type} and cannot become {want}: {error}. Cast it first."
-            ) from None
+        columns[name] = cast(name, table[name])
     return _to_pandas(in_order(pa.table(columns)))
+
+
+def cast(name: str, have: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as a column of the frame has them, or a sentence about why they cannot become that."""
+    want = arrow_type(name)
+    try:
+        return _cast(name, have, want)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise SchemaError(
+            f"Column '{name}' comes as {have.type} and cannot become {want}: {error}. Cast it first."
+        ) from None
 
 
 def _cast(name: str, have: pa.ChunkedArray, want: pa.DataType) -> pa.ChunkedArray:

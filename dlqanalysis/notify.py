@@ -7,10 +7,13 @@ import hashlib
 import json
 import logging
 import os
+import re
+import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from dlqanalysis.redact import redact
 _ORDER = ("critical", "warning", "ok")
 _LEVELS = ("Severity", "Escalation")
 _LONGEST = 3500  # Slack cuts a message at 4,000 characters
+_PATIENCE = 30.0  #: seconds for one channel, its answer included
+_CALL = re.compile(r"(?:@|<[!#])(?=[\w!&])")  #: how chats call people: @here, <!here>, <@!5>, <@&5>
+_LOGS = ("apprise", "urllib3.connectionpool")  #: the second tells paths, which are tokens
 
 
 def preview(findings: Sequence[Finding], place: str = "", levels: Sequence[Any] = ()) -> str:
@@ -38,7 +44,7 @@ def preview(findings: Sequence[Finding], place: str = "", levels: Sequence[Any] 
     ]
     worst = _worst(findings)
     lines += [
-        f"{finding.severity.upper()} {finding.name}: {_line(finding.text)}"
+        f"{finding.severity.upper()} {_calling_nobody(f'{finding.name}: {finding.text}')}"
         for finding in sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
         if worst == "ok" or finding.severity != "ok"
     ]
@@ -62,8 +68,8 @@ def send(
 def send_text(title: str, lines: Sequence[str], profile: Profile) -> int:
     """Sends a few sentences, such as `dlq.story` of a day, to every channel; gives how many took it."""
     urls = _channels(profile)
-    body = "\n".join(_line(line) for line in lines)[:_LONGEST]
-    _all_took(_deliver(_line(title), body, "ok", urls), urls)
+    body = "\n".join(map(_calling_nobody, lines))[:_LONGEST]
+    _all_took(_deliver(_calling_nobody(title), body, "ok", urls), urls)
     return len(urls)
 
 
@@ -103,8 +109,8 @@ def tell(
         if name in refused:
             continue
         if bad:
-            names = [name for _, name in bad]
-            state[name] = {"digest": digest, "at": when.isoformat(), "names": names[:20]}
+            names = [_line(one) for _, one in bad[:20]]
+            state[name] = {"digest": digest, "at": when.isoformat(), "names": names}
         else:
             state.pop(name, None)
     _keep(place, state)
@@ -117,7 +123,7 @@ def _worst(findings: Sequence[Finding]) -> str:
 
 
 def _about(place: str) -> str:
-    return f"Dead letters of {_line(place)}" if place else "Dead letters"
+    return f"Dead letters of {_calling_nobody(place)}" if place else "Dead letters"
 
 
 def _channels(profile: Profile) -> dict[str, str]:
@@ -143,29 +149,34 @@ def _deliver(title: str, body: str, severity: str, urls: Mapping[str, str]) -> l
     with _quiet():
         channels = {}
         for variable, url in urls.items():  # all are known before one is sent to
-            channels[variable] = apprise.Apprise()
+            # a redirect may make a GET of it, which is answered, and nobody is told
+            channels[variable] = apprise.Apprise(asset=apprise.AppriseAsset(http_redirects=False))
             if not channels[variable].add(url):
                 raise SettingsError(
                     f"{variable} holds no URL that apprise knows, so nothing was sent."
                     " A webhook is json://host/path, Slack is slack://TokenA/TokenB/TokenC."
                 )
         for variable, channel in channels.items():
-            sent = channel.notify(
-                title=title,
-                body=body or title,
-                notify_type=kind,
-                body_format=apprise.NotifyFormat.TEXT,
-            )
-            if not sent:
+            message = {"title": title, "body": body or title, "notify_type": kind}
+            if not _took(partial(channel.notify, **message, body_format=apprise.NotifyFormat.TEXT)):
                 refused.append(variable)
     return refused
+
+
+def _took(notify: Callable[[], Any]) -> bool:
+    """Whether a channel took it in time: apprise itself reads an answer that does not end for ever."""
+    took: list[Any] = []
+    sending = threading.Thread(target=lambda: took.append(notify()), daemon=True)
+    sending.start()
+    sending.join(_PATIENCE)
+    return any(took)
 
 
 def _all_took(refused: Sequence[str], urls: Mapping[str, str]) -> None:
     if refused:
         raise ConnectError(
             f"{len(urls) - len(refused)} of {len(urls)} channels took the message."
-            f" Check what {', '.join(refused)} names: the host did not answer, or refused it."
+            f" Check what {', '.join(refused)} names: the host did not answer, refused it, or sent us elsewhere."
         )
 
 
@@ -173,11 +184,12 @@ def _is_due(state: Mapping[str, Any] | None, digest: str, now: datetime, again: 
     """Whether a channel has not been told these findings, or so long ago that they are told again."""
     if state is None or state["digest"] != digest:
         return True
-    return now - datetime.fromisoformat(state["at"]) >= duration(again)
+    since = now - datetime.fromisoformat(state["at"])
+    return not timedelta(0) <= since < duration(again)  # below 0: the clock was wrong then
 
 
 def _names(states: Iterator[Mapping[str, Any]]) -> list[str]:
-    return sorted({_line(name) for state in states for name in state["names"]})
+    return sorted({_calling_nobody(name) for state in states for name in state["names"]})
 
 
 def _told(place: str) -> dict[str, dict[str, Any]]:
@@ -187,25 +199,29 @@ def _told(place: str) -> dict[str, dict[str, Any]]:
         for state in kept.values():
             if not (isinstance(state["digest"], str) and isinstance(state["names"], list)):
                 return {}
+            if not all(isinstance(name, str) for name in state["names"]):
+                return {}
             if datetime.fromisoformat(state["at"]).tzinfo is None:
                 return {}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, SettingsError, RecursionError):
+        return {}
+    except (ValueError, AttributeError, KeyError, TypeError):
         return {}
     return dict(kept)
 
 
 def _keep(place: str, state: Mapping[str, Any]) -> None:
-    path = _file(place)
     try:
+        path = _file(place)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
         fresh.touch(mode=0o600)
         fresh.write_text(json.dumps(state), encoding="utf-8")
         fresh.replace(path)
-    except OSError as error:
+    except (OSError, SettingsError) as error:
         raise SettingsError(
-            f"The message was sent, but {path} cannot be written ({error.strerror}), so it will be sent again"
-            " at the next check. Set DLQ_HOME to a folder of your own."
+            f"The message was sent, but that it was cannot be kept ({error}), so it will be sent again at the next"
+            " check. Set DLQ_HOME to a folder of your own."
         ) from None
 
 
@@ -220,14 +236,22 @@ def _line(text: str) -> str:
     return " ".join(plain.split())[:500]
 
 
+def _calling_nobody(text: str) -> str:
+    """The same, of what dead letters may say: a word joiner keeps @everyone and <!channel> from calling everybody."""
+    return _CALL.sub("\\g<0>\u2060", _line(text))
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps apprise's log, which may show where it sends, and its plugins' deprecations out of notebooks."""
-    logger = logging.getLogger("apprise")
-    before, logger.disabled = logger.disabled, True
+    """Keeps logs that may show where apprise sends, and its plugins' deprecations, out of notebooks."""
+    loggers = [logging.getLogger(name) for name in _LOGS]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
-        logger.disabled = before
+        for logger, was in zip(loggers, before, strict=True):
+            logger.disabled = was

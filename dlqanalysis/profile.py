@@ -35,6 +35,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dlqanalysis.errors import SettingsError, did_you_mean
 
@@ -115,10 +116,7 @@ def _with_base(
 ) -> dict[str, Any]:
     """A profile's entries, over those of the profile that it extends: tables are joined, entry by entry."""
     path = _profile_path(where, beside)
-    try:
-        data = tomllib.loads(read_text(path, "profile"))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"Profile {path} is no valid TOML: {error}. Mend that line.") from None
+    data = tables_of(read_text(path, "profile"), f"Profile {path}")
     base = data.pop("extends", None)
     for name in data:
         if name not in known:
@@ -188,13 +186,36 @@ def profile() -> Profile:
 def read_text(path: Path, what: str) -> str:
     """A settings file's text, or a sentence about why not."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # editors and spreadsheets write its mark
     except FileNotFoundError:
         raise SettingsError(
             f"There is no {what} at {path}. Check the path, or unset the variable that names it."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The {what} at {path} cannot be read: {error}.") from None
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a NUL
+        raise SettingsError(
+            f"The {what} at {path} cannot be read: {error}. It must be a file of UTF-8 text."
+        ) from None
+
+
+def tables_of(text: str, what: str, kind: type[SettingsError] = SettingsError) -> dict[str, Any]:
+    """The entries of a settings file, or a sentence about why it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        why = "brackets stand in each other too deeply"
+    except ValueError as error:  # also a number of more digits than Python reads
+        why = str(error).partition(";")[0]
+    raise kind(f"{what} is no valid TOML: {why}. Mend that line.")
+
+
+def blocks_of(
+    tables: Mapping[str, Any], name: str, what: str, kind: type[SettingsError] = SettingsError
+) -> list[dict[str, Any]]:
+    """The blocks [[name]] among the entries of a settings file."""
+    blocks = tables.get(name, [])
+    if not isinstance(blocks, list) or not all(isinstance(one, dict) for one in blocks):
+        raise kind(f"{what}: '{name}' is no list of tables. Write each as a block, [[{name}]].")
+    return blocks
 
 
 def variable_of(name: str, part: str = "URL") -> str:
@@ -208,7 +229,22 @@ def variable_of(name: str, part: str = "URL") -> str:
 
 def setting(name: str, part: str = "URL") -> str | None:
     """The value of DLQ_<NAME>_<PART>, or None."""
-    return os.environ.get(variable_of(name, part)) or None
+    variable = variable_of(name, part)
+    value = os.environ.get(variable) or None
+    return _whole(value, variable) if value and part.endswith("URL") else value
+
+
+def _whole(url: str, what: str) -> str:
+    """A URL that can be taken apart; a path is none. Its text is in no sentence: it has a password."""
+    try:
+        if "://" in url and not (urlsplit(url) and url.strip().isprintable()):
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            f"{what} cannot be read as a URL: a bracket that does not close (an IPv6 address stands in [ and ]), or a"
+            " character that cannot be seen. Write it again by hand."
+        ) from None
+    return url
 
 
 def connected() -> list[str]:
@@ -225,7 +261,7 @@ def connected() -> list[str]:
 def url_of(name: str, part: str = "URL") -> str:
     """A place given as a URL, or as a name whose variable holds the URL."""
     if "://" in name:
-        return name
+        return _whole(name, "This text")
     if url := setting(name, part):
         return url
     ready = [one for one in connected() if one != name.lower()]

@@ -125,8 +125,8 @@ class PriorityServer:
 
     def _stats(self) -> dict[str, Any]:
         counts = {p: 0 if self.dialect == "minimal" else len(self.lists[p]) for p in PRIORITIES}
-        counts = self.counts or counts
-        return {"queues": counts, "total_items": sum(counts.values()), "timestamp": self._now()}
+        total = sum(counts.values())
+        return {"queues": self.counts or counts, "total_items": total, "timestamp": self._now()}
 
     def _listed(self, priority: str, query: dict[str, str]) -> tuple[int, Any]:
         if self.dialect == "published":

@@ -12,7 +12,7 @@ from dlqanalysis.plan import plan as make_plan
 from dlqanalysis.replay import replay as run_plan
 from dlqanalysis.replay import resume as go_on
 from dlqanalysis.sources.admin_api.evidence import happened, leaves_open
-from tests.admin_server import TOKEN, AdminServer
+from tests.admin_server import TOKEN, AdminServer, task
 from tests.admin_ways import DIALECTS, Clock, hand, items, replay
 from tests.hand_suite import NEEDED, Ground, check_hand
 
@@ -109,6 +109,22 @@ def test_what_changed_since_the_plan_is_skipped(changes, words):
         (receipt,) = hand(server).send("replay", [chosen], "r")
         assert not server.posts() and not server.executed
     assert receipt.state == State.SKIPPED and words in receipt.detail
+
+
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [
+        (float("nan"), State.SKIPPED),
+        (float("inf"), State.SKIPPED),
+        ("x" * 100_000, State.NOT_REACHED),
+    ],
+)
+def test_an_id_that_cannot_be_sent_ends_no_run(number, state):
+    with AdminServer(tasks=1) as server:
+        server.tasks[str(number)] = task(7, id=number)
+        del server.tasks["1"]
+        receipts, _ = replay(server)
+        assert [receipt.state for receipt in receipts] == [state] and not server.posts()
 
 
 @pytest.mark.parametrize("habit", ["500", "401", "html", "422", "slow"])

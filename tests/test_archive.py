@@ -109,6 +109,35 @@ def test_files_that_are_no_snapshots(failures, tmp_path):
         archive.read(other)
 
 
+@pytest.mark.parametrize(
+    ("facts", "seal", "says"),
+    [
+        ({"version": "2", "attrs": {}}, b"{}", "no snapshot of ours"),
+        ({"version": 2, "attrs": []}, b"{}", "no snapshot of ours"),
+        (None, b"{}", "no snapshot of ours"),
+        ({"version": 2, "attrs": {}}, b"[1]", "was changed after it was written"),
+        ({"version": 2, "attrs": {}}, b"\xff", "was changed after it was written"),
+    ],
+)
+def test_what_a_snapshot_says_of_itself_is_not_believed(tmp_path, facts, seal, says):
+    path = tmp_path / "a.parquet"
+    said = json.dumps(facts).encode() if facts else b"[" * 9_999
+    table = pa.table(
+        {"failure_id": ["1"]}, metadata={"dlqanalysis": said, "dlqanalysis.seal": seal}
+    )
+    pq.write_table(table, path)
+    with pytest.raises(SchemaError, match=says):
+        archive.read(path)
+
+
+def test_a_column_whose_name_is_no_text_makes_no_snapshot(failures, tmp_path):
+    path = archive.snapshot(failures, tmp_path / "a.parquet")
+    path.write_bytes(path.read_bytes().replace(b"task_name", b"task\xffname"))
+    for look in (archive.read, lambda path: dlq.load(dlq.connect(str(path)), since=None)):
+        with pytest.raises(SchemaError, match=r"no whole Parquet file|cannot be read"):
+            look(path)
+
+
 def test_a_snapshot_is_whole_or_not_there(failures, tmp_path, monkeypatch):
     path = archive.snapshot(failures, tmp_path / "a.parquet")
     before = path.read_bytes()

@@ -194,6 +194,69 @@ def test_a_file_of_an_older_layout_lacks_columns_not_rows(tmp_path):
     assert again["failure_id"].tolist() == ["1", "4"] and again["priority"].isna().all()
 
 
+def test_older_and_newer_files_go_together_whatever_types_their_columns_have(tmp_path):
+    path = Path(archive.append(tmp_path, failures([1, 4], days=1), redact=False)[0])
+    table = pq.read_table(path, partitioning=None).drop_columns(["priority"])
+    place = table.schema.get_field_index("task_name")
+    table = table.set_column(place, "task_name", table["task_name"].cast(pa.string()))
+    pq.write_table(table, path)
+    archive.append(tmp_path, failures([2, 5], days=1, priority="high"), redact=False)
+    again = archive.read(tmp_path)
+    assert again["task_name"].astype("str").str[-1].tolist() == ["1", "0", "0", "1"]
+    assert again["priority"].isna().tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("failed_at", pa.array([1])),
+        ("source", pa.array([{"a": 1}])),
+        ("retries", pa.array(["many"])),
+        ("args", pa.array([b"\xff"]).view(pa.string())),
+    ],
+)
+def test_a_column_of_another_kind_is_told_with_its_file(tmp_path, name, values):
+    path = Path(archive.append(tmp_path, failures([1]), redact=False)[0])
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, values), path)
+    with pytest.raises(SchemaError, match=rf"{path.name} was damaged after it was written"):
+        archive.read(tmp_path)
+
+
+@pytest.mark.parametrize("said", [b'{"layout": Infinity}', b"[" * 9_999])
+def test_what_a_file_says_of_itself_is_not_believed(tmp_path, said):
+    path = Path(archive.append(tmp_path, failures([1]), redact=False)[0])
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.replace_schema_metadata({parts.KEY: said}), path)
+    with pytest.raises(SchemaError, match="does not say that it belongs to an archive"):
+        archive.read(tmp_path)
+
+
+def test_years_of_any_length_and_the_first_moment_of_all(tmp_path):
+    """Go writes the year 1 for no time."""
+    archive.append(
+        tmp_path,
+        failures([1], failed_at="0001-01-01T00:00:00Z"),
+        redact=False,
+        taken=datetime(5, 1, 1, tzinfo=UTC),
+    )
+    first = datetime.min.replace(tzinfo=UTC)
+    assert len(archive.read(tmp_path)) == len(archive.read(tmp_path, since=first)) == 1
+    assert len(archive.read(tmp_path, until="0001-01-02")) == 1
+    assert len(archive.read(tmp_path, until=first)) == len(archive.read(tmp_path, since="24h")) == 0
+
+
+def test_a_folder_whose_name_has_two_colons_is_that_folder(tmp_path):
+    [path] = archive.append(tmp_path / "a::b", failures([1]), redact=False)
+    assert path.startswith(f"{tmp_path}/a::b/") and len(archive.read(tmp_path / "a::b")) == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_home_of_nobody_is_a_sentence():
+    with pytest.raises(SettingsError, match=r"cannot be opened: .*\. Name a folder"):
+        archive.read("~nobody-of-that-name/archive")
+
+
 def test_a_bit_that_flipped_is_noticed(tmp_path):
     path = Path(archive.append(tmp_path, failures(range(1, 8), days=1), redact=False)[0])
     whole = path.read_bytes()
@@ -249,6 +312,26 @@ def test_an_export_has_every_row_and_is_not_done_twice(table, tmp_path):
     archive.export(source, tmp_path, redact=False, again=True, write=said.append)
     now = archive.read(tmp_path).set_index("failure_id")
     assert len(now) == 3001 and now.loc["10", "status"] == "replayed"
+
+
+def test_a_failure_at_the_end_of_all_days_hides_no_other(table, tmp_path):
+    """It is the newest there is, and of a time that no calendar here can hold."""
+    url, connection = table
+    for number, when in enumerate(("infinity", "-infinity", "9999-12-31 23:00Z", "0001-01-01Z")):
+        connection.execute(
+            "update failed_tasks set failed_at = %s where id = %s", (when, number + 9)
+        )
+    made = archive.export(dlq.connect(url), tmp_path, redact=False, write=print)
+    assert made["rows"].sum() == len(archive.read(tmp_path)) == 3001
+    assert made["day"].tolist()[-2:] == ["0001-01-01", "undated"] and made["rows"].iloc[-1] == 4
+
+
+def test_a_note_that_is_none_costs_one_export_more(table, tmp_path):
+    source = dlq.connect(table[0])
+    archive.export(source, tmp_path, redact=False, write=print)
+    next((tmp_path / "_exports").glob("*-2026-11-18.json")).write_text("[" * 9_999)
+    made = archive.export(source, tmp_path, redact=False, write=print)
+    assert made.loc[~made["skipped"], "day"].tolist() == ["2026-11-18", "undated"]
 
 
 def test_a_day_is_skipped_only_if_its_files_are_as_they_were(table, tmp_path):

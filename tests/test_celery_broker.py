@@ -20,6 +20,7 @@ from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.frame import SCHEMA, check
 from dlqanalysis.model import Item, State
 from dlqanalysis.sources.celery_broker import open_hand, open_monitor, open_source
+from tests.small_server import SmallServer
 
 SECRET = "s3cret-pass"
 
@@ -286,6 +287,26 @@ def test_the_management_api_tells_of_every_queue(
             and "-Q" in named[f"queue {silent}"].text
         )
         assert f"queue {work}" not in named and named["broker"].severity == "ok"
+
+
+@pytest.mark.parametrize("odd", [10**400, "many", {"a": 1}, [1], True, 1.5])
+def test_what_the_management_api_cannot_mean_is_not_known(amqp_url, queue_name, odd, monkeypatch):
+    numbers = dict.fromkeys(
+        ("messages_ready", "messages_unacknowledged", "consumers", "head_message_timestamp"), odd
+    )
+    told = {"name": queue_name("odd"), **numbers, "arguments": odd}
+    answers = {"overview": {"object_totals": {"connections": odd}}, "nodes": [{"mem_used": odd}],
+               "bindings": [{"source": odd, "destination": "x"}]}  # fmt: skip
+
+    def reply(verb, path, query, body):
+        return 200, answers.get(path.split("/")[2], [told])
+
+    with SmallServer(reply) as server:
+        monkeypatch.setenv("DLQ_CELERY_BROKER_URL", f"{amqp_url}?timeout=0.3")
+        monkeypatch.setenv("DLQ_CELERY_MANAGEMENT_URL", f"http://{server.place}")
+        monitor = dlq.connect_monitor("celery")
+        mine = monitor.depths().set_index("queue").loc[[told["name"]]]
+        assert mine["depth"].isna().all() and monitor.health()
 
 
 def test_without_the_management_api_a_queue_is_asked_by_name(amqp_url, queue_name):

@@ -86,6 +86,20 @@ def test_what_the_profile_names(tmp_path):
         dlq.changes(profile=broken)
     with pytest.raises(SettingsError, match="list of texts"):
         dlq.changes(profile=Profile(changes={"command": "deployctl list"}))
+    with pytest.raises(SettingsError, match="list of texts"):
+        dlq.changes(profile=Profile(changes={"command": []}))
+    with pytest.raises(SettingsError, match="Did you mean 'command'"):  # else Git's of this folder
+        dlq.changes(profile=Profile(changes={"comand": ["deployctl", "list"]}))
+    with pytest.raises(SettingsError, match="no folder"):
+        dlq.changes("git:")
+
+
+def test_a_spreadsheets_mark_and_half_a_character_hide_no_change(tmp_path):
+    (tmp_path / "d.csv").write_bytes(b"\xef\xbb\xbf" + CSV.encode())
+    assert len(dlq.changes(tmp_path / "d.csv")) == 2
+    row = '[{"at": "2026-11-07T13:00:00Z", "service": "\\ud800"}]'
+    (tmp_path / "d.json").write_bytes(b"\xef\xbb\xbf" + row.encode())
+    assert dlq.changes(tmp_path / "d.json")["service"].tolist() == ["\\ud800"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,14 @@ def test_what_the_profile_names(tmp_path):
         ("service,version\napi,1\n", SchemaError, "Change 0 has no time"),
         ("at\n2026-11-07T13:00:00\n", SettingsError, "no time zone"),
         ("at\nyesterday\n", SettingsError, "is no time"),
+        (
+            "at\npostgres://me:hunter22@h/x\n",
+            SettingsError,
+            "Change 0: 'postgres://me:<secret>@h/x'",
+        ),
         ("[{]", SettingsError, "cannot be read"),
+        ('["api 1.2"]', SettingsError, "not every entry is a record"),
+        ("You are not logged in.\n", SettingsError, "one line, which names no time"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, text, error, words):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import dlqanalysis as dlq
 from dlqanalysis import health
-from dlqanalysis.checkup import all_findings, checkup, checkups, samples
+from dlqanalysis.checkup import all_findings, checkup, checkups, facts_of, samples
 from dlqanalysis.cli import app
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.profile import Profile, home
@@ -139,6 +139,17 @@ def test_a_prometheus_is_judged_by_its_metrics(monkeypatch):
     assert look.severity.name == "high" and look.severity.because == "depth > 100"
 
 
+def test_a_number_that_json_has_not_got_is_no_number_of_a_check(monkeypatch):
+    """A quantile that lies in the last bucket is infinite."""
+    prometheus = Prometheus({SETS["queues"]["p95_latency"].promql: [({}, "+Inf")]})
+    with SmallServer(prometheus) as server:
+        monkeypatch.setenv("DLQ_METRICS_URL", f"prometheus+http://{server.place}")
+        facts = facts_of([checkup("metrics", Profile())])
+    [slow] = [one for one in facts["findings"] if one["name"] == "p95_latency"]
+    assert slow["severity"] == "warning" and slow["facts"] == {"seconds": None}
+    json.dumps(facts, allow_nan=False)
+
+
 # What is kept -----------------------------------------------------------------------------------------------------
 
 
@@ -165,9 +176,16 @@ def test_a_spoilt_line_costs_itself_only():
     path = kept_file()
     bad = ["{", "[]", "null", '{"at": "x", "severity": "ok"}', '{"at": "2026-11-22T10:00:00", "severity": "ok"}',
            '{"at": "2026-11-22T10:00:00Z", "severity": "odd"}',
-           '{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": "many"}']  # fmt: skip
+           '{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": "many"}',
+           f'{{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": {10**400}}}',
+           f'{{"at": "2026-11-22T10:00:00Z", "severity": "ok", "failures": {2**63}}}', "[" * 9999]  # fmt: skip
     path.write_bytes(b"\xff\n" + "\n".join(bad).encode() + b"\n" + path.read_bytes())
     assert samples.earlier("x")["failures"].tolist() == [1]
+
+
+def test_no_file_is_named_by_a_password():
+    samples.keep("postgresql://me:hunter22@h/db", {"failures": 1}, "ok", NOW)
+    assert "hunter22" not in kept_file().name
 
 
 def test_where_nothing_can_be_kept_a_check_goes_on(monkeypatch, lists):

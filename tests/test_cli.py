@@ -284,6 +284,23 @@ def test_check_notify_tells_once(dlq, export, monkeypatch, tmp_path):
         assert said == ["sent\n", "nothing to tell\n", "already told\n"]
 
 
+def test_a_channel_that_is_away_keeps_none_from_hearing_of_the_other_systems(
+    dlq, export, monkeypatch, tmp_path
+):
+    from tests.test_notify import channels
+
+    profile = tmp_path / "p.toml"
+    profile.write_text('notify = ["DLQ_AWAY_URL", "DLQ_ALERT_URL"]\n')
+    monkeypatch.setenv("DLQ_AWAY_URL", "json://127.0.0.1:9/hook?cto=1&rto=1")
+    other = tmp_path / "other" / export.name  # two databases with failed_tasks have one name, too
+    other.parent.mkdir()
+    other.write_bytes(export.read_bytes())
+    with channels(monkeypatch) as channel:
+        done = dlq("check", str(export), str(other), "--notify", "--profile", str(profile))
+        assert done.returncode == 3 and "1 of 2 channels took the message" in done.stderr
+        assert len(channel.got) == 2
+
+
 def test_a_report_that_nobody_can_be_told_of_is_made_all_the_same(dlq, export, tmp_path):
     """Its own exit code stays; the mistake is one sentence on stderr, which cron mails."""
     asked = ("report", "daily", "--source", str(export), "--out", str(tmp_path), "--notify")

@@ -284,6 +284,16 @@ def test_whether_a_hand_is_somebody_else(settings, severity, says, monkeypatch):
     assert (found.severity, says in found.text) == (severity, True), found.text
 
 
+@pytest.mark.parametrize("part", ["URL", "HAND_URL"])
+@pytest.mark.parametrize("host", ["[::1", "h\u2028x"])
+def test_a_url_that_cannot_be_taken_apart_is_a_finding(part, host, monkeypatch):
+    monkeypatch.setenv("DLQ_SHOP_URL", "list+redis://127.0.0.1:1/0?keys=a")
+    monkeypatch.setenv(f"DLQ_SHOP_{part}", f"list+redis://u:x1y2z3@{host}/0?keys=a")
+    found = told(["shop"])["shop: reach"]
+    assert found.severity == "critical" and "x1y2z3" not in found.text
+    assert f"DLQ_SHOP_{part} cannot be read as a URL: a bracket" in found.text
+
+
 @pytest.mark.usefixtures("unconnected")
 @pytest.mark.parametrize(("url", "code"), [("", 1), ("bullmq+redis://u:x1y2z3@127.0.0.1:1/0", 2)])
 def test_the_command_line_has_exit_codes_and_json(url, code, monkeypatch, capsys):

@@ -380,6 +380,9 @@ def test_placeholders_of_the_user(groups):
 
 WRONG_FILES = [
     ("no TOML", "[[merge", "no valid TOML"),
+    ("no tables", "merge = [5]", "'merge' is no list of tables. Write each as a block, [[merge]]"),
+    ("no table", "placeholders = 5", "Write it as [placeholders]"),
+    ("no list", "[[merge]]\nfingerprints = 5", "needs two"),
     ("unknown table", "[merges]", "'merges' is unknown. Did you mean 'merge'"),
     ("one fingerprint", '[[merge]]\nfingerprints = ["05c28463aa1b7f00"]', "needs two"),
     ("no fingerprint", '[[merge]]\nfingerprints = ["05c28463aa1b7f00", "x"]', "'x' is no fingerprint"),

@@ -171,6 +171,8 @@ def test_each_threshold_can_be_switched_off(name):
         ({"depth": -1}, "Write a number"),
         ({"depth": True}, "Write a number"),
         ({"depth": float("nan")}, "Write a number"),
+        ({"depth": float("inf")}, '"" to switch it off'),
+        ({"depth": 10**400}, "Write a number"),
         ({"oldest": 24}, 'Write a duration: oldest = "24h"'),
         ({"oldest": "1 day"}, "not a duration"),
     ],

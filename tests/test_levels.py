@@ -126,6 +126,10 @@ def test_contacts_of_the_profile_stand_in():
         ({"L1": {"when": ["depth >"]}}, "is no condition"),
         ({"L1": {"when": ["depth > 5 or growing"]}}, "is no condition"),
         ({"L1": {"when": ["__import__('os')"]}}, "is no condition"),
+        ({"L1": {"when": ["depth > 1.2.3"]}}, "is no condition"),
+        ({"L1": {"when": ["depth"], "respnd": "15m"}}, "Did you mean 'respond'"),
+        ({"L1": {"when": ["depth"], "respond": 15}}, "respond and contact are texts"),
+        ({"L1": {"when": ["depth"], "steps": "Look"}}, "steps as a list"),
     ],
 )
 def test_a_condition_that_cannot_be_is_one_sentence(table, says):

@@ -168,6 +168,7 @@ def test_the_groups_file_is_read(tmp_path, monkeypatch):
         ('[[known]]\nfingerprint = "x"\nnote = 3', "must be text"),
         ('[[known]]\nfingerprint = "x"\n[[known]]\nfingerprint = "x"', "known already"),
         ("[[known", "no valid TOML"),
+        ("known = 5", "no list of tables"),
     ],
 )
 def test_what_is_wrong_in_the_file(text, words):

@@ -1,7 +1,11 @@
 """Telling others: a plain, redacted preview; sent only where a profile says, over a real socket."""
 
+import contextlib
 import json
+import logging
+import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dlqanalysis import notify
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.health import Level
 from dlqanalysis.model import Finding
@@ -26,12 +31,27 @@ FINDINGS = [
 TO = Profile(name="shop", notify=("DLQ_ALERT_URL",))
 
 
+def reply(status=200, *headers: str, then=None):
+    """An answer to a POST: its status, its headers, and what goes on after them."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for header in headers:
+            handler.send_header(*header.split(": ", 1))
+        handler.end_headers()
+        if then:
+            then(handler.wfile)
+
+    return answer
+
+
 class Channel(ThreadingHTTPServer):
     """A webhook's host that keeps what it is sent and answers with a status of our choice."""
 
     def __init__(self) -> None:
         self.got: list[dict] = []
         self.status = 200
+        self.answer = None  #: instead of a status: what is done with the handler
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -42,8 +62,10 @@ class Channel(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(self.server.status)
-        self.end_headers()
+        (self.server.answer or reply(self.server.status))(self)
+
+    def do_GET(self) -> None:
+        reply(200)(self)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -129,6 +151,44 @@ def test_a_channel_that_does_not_take_it_is_named_without_its_url(
     assert "s3cretpass" not in str(caught.value) + caplog.text
 
 
+def test_a_channel_that_has_moved_has_not_taken_it(channel):
+    """Else the POST becomes a GET, which is answered, and nobody is told."""
+    channel.answer = reply(302, "Location: /elsewhere")
+    with pytest.raises(ConnectError, match="sent us elsewhere"):
+        send(FINDINGS, TO)
+
+
+def test_an_answer_that_does_not_end_is_left(channel, monkeypatch):
+    def drip(out) -> None:
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                out.write(b"x")
+                time.sleep(0.1)
+
+    monkeypatch.setattr(notify, "_PATIENCE", 0.5)
+    channel.answer = reply(200, "Content-Length: 1000", then=drip)
+    begun = time.monotonic()
+    with pytest.raises(ConnectError, match="0 of 1 channels"):
+        send(FINDINGS, TO)
+    assert time.monotonic() - begun < 8
+
+
+def test_no_log_tells_where_it_goes(channel, caplog):
+    with caplog.at_level(logging.DEBUG):
+        send(FINDINGS, TO)
+    assert "/hook" not in caplog.text
+
+
+def test_a_dead_letter_calls_nobody_and_forges_no_line():
+    calls = "@everyone <!channel> <@!5> <@&5> <#C1>"
+    loud = Finding(name="queue x\nCRITICAL y token=s3cr3t-s3cr3t-s3cr3t", severity="ok", text=calls)
+    lines = preview([loud], "jobs @here", (Level(name="high", because="growing", contact="@jo"),))
+    assert "s3cr3t" not in lines and len(lines.splitlines()) == 3
+    assert not re.search(r"@everyone|@here|<!channel|<@!|<@&|<#C", lines)
+    assert "(@jo)" in lines  # whom a profile names is meant to be called
+    assert lines.replace("\u2060", "").endswith(calls)
+
+
 # What is told, and what was told already -------------------------------------------------------------------------
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -187,11 +247,34 @@ def test_a_spoilt_memory_tells_again(channel):
         "[]",
         '{"DLQ_ALERT_URL": 5}',
         '{"DLQ_ALERT_URL": {"digest": "x", "names": [], "at": "x"}}',
+        '{"DLQ_ALERT_URL": {"digest": "x", "names": [5], "at": "2026-11-22T12:00:00Z"}}',
+        "[" * 9999,
     ):
         path.write_text(text)
         assert tell(FINDINGS, TO, "shop", now=NOW) == "sent"
     with pytest.raises(SettingsError, match="names no channel"):
         tell(FINDINGS, Profile(), "shop")
+
+
+def test_where_nothing_can_be_kept_it_is_told_all_the_same(channel, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DLQ_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(SettingsError, match="message was sent, but that it was cannot be kept"):
+        tell(FINDINGS, TO, "shop", now=NOW)
+    assert len(channel.got) == 1
+
+
+def test_a_clock_that_was_ahead_silences_nobody(channel):
+    assert tell(FINDINGS, TO, "shop", now=NOW + timedelta(days=9_000)) == "sent"
+    assert tell(FINDINGS, TO, "shop", now=NOW) == "sent"
+    assert tell(FINDINGS, TO, "shop", now=after(5)) == "already told"
+
+
+def test_what_is_kept_of_a_url_has_no_password(channel):
+    finding = Finding(name="postgresql://me:hunter22@h/db: depth", severity="critical", text="5.")
+    tell([finding], TO, "shop", now=NOW)
+    [path] = (home() / "notified").iterdir()
+    assert "hunter22" not in path.read_text() + json.dumps(channel.got)
 
 
 def test_how_grave_and_whom_to_call_stand_on_top():

@@ -19,6 +19,7 @@ from dlqanalysis.sources.priority_api.hand import PriorityApiHand
 from dlqanalysis.sources.priority_api.listing import failure_id, task_of
 from tests.hand_suite import NEEDED, Ground, check_hand
 from tests.priority_server import PriorityServer, entry
+from tests.small_server import SmallServer
 from tests.source_suite import check_source
 from tests.waiting import UNGATED
 
@@ -487,6 +488,50 @@ def test_outcomes_know_what_came_back_and_claim_no_success():
     one, two = tasks
     assert found[one].outcome == Outcome.FAILED_AGAIN and found[one].exception_message == "no"
     assert found[two].outcome == Outcome.PENDING and later[two] == Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("options", ["?tz=Europe/Berlin", ""])
+def test_a_failure_in_the_hour_that_is_repeated_is_a_new_one(options):
+    """The clock was set back between both: 02:10 came after 02:50. Without a zone it is the server's clock of now."""
+    with PriorityServer(entries=0, hours=1) as server:
+        server.lists["high"] = [entry(1, failed_at="2026-10-25T02:50:00")]
+        failures = loaded(server)
+        server.lists["high"] = [entry(1, failed_at="2026-10-25T02:10:00", last_error="again")]
+        tasks = dict(zip(failures["failure_id"], failures["task_id"], strict=True))
+        since = datetime(2026, 10, 25, 1, 5, tzinfo=UTC)
+        [back] = hand(server, options=options).outcomes(tasks, since)
+        [old] = hand(server, options=options).outcomes(tasks, since + timedelta(minutes=10))
+    assert (back.outcome, back.exception_message) == (Outcome.FAILED_AGAIN, "again")
+    assert old.outcome == Outcome.UNKNOWN  # another entry of the task, from before the run
+
+
+def test_half_a_character_in_an_id_ends_no_run():
+    with PriorityServer(entries=3) as server:
+        server.lists["high"][0]["task_id"] = "task-\ud800"
+        assert {receipt.state for receipt in sent(server)} == {State.SENT}
+    assert "task-\ud800" in server.executed
+
+
+@pytest.mark.parametrize("place", ["task_id", "failed_at", "attempts", "payload"])
+def test_a_number_that_python_does_not_read_hides_no_other_entry(place):
+    text = json.dumps([entry(3, **{place: "HERE"}), entry(6)]).replace('"HERE"', "9" * 5_000)
+
+    def reply(verb, path, query, body):
+        if path.endswith("/stats"):
+            return 200, {"queues": {}}
+        return 200, text.encode() if path.endswith("/high") else []
+
+    with SmallServer(reply) as server:
+        failures = dlq.load(connect(f"priority+http://{server.place}"), since=None)
+    assert len(failures) == 2 and "task-6" in failures["task_id"].tolist()
+
+
+@pytest.mark.parametrize("number", [10**400, 2**63, -1, True, "3", None])
+def test_a_count_that_counts_nothing_is_no_count(number):
+    with PriorityServer(entries=4) as server:
+        server.counts = {"high": number, "normal": 2, "low": 1}
+        assert connect_monitor(server.url).depths()["depth"].isna().tolist() == [True, False, False]
+        assert len(loaded(server)) == 4
 
 
 def test_a_search_in_the_error_is_a_filter_that_a_plan_takes():

@@ -1,6 +1,7 @@
 """Settings and the profile: what is read, from where, and one sentence for each mistake."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_the_variable_names_the_profile(tmp_path, monkeypatch):
         ("saftey = {}", "Did you mean 'safety'?"),
         ('[safety]\na = "nevr"', "Did you mean 'never'?"),
         ("a =", "no valid TOML"),
+        (f"a = {'[' * 9999}", "brackets stand in each other too deeply"),
+        (f"[thresholds]\ndepth = {'9' * 5000}", "no valid TOML: Exceeds the limit (4300 digits)"),
         ('safety = "x"', "must be a table"),
         ("[safety]\na = 1", "text as its value"),
         ('affected = "tenant_id"', "a list of texts"),
@@ -86,9 +89,14 @@ def test_the_variable_names_the_profile(tmp_path, monkeypatch):
 )
 def test_a_mistake_in_a_profile_is_one_sentence(tmp_path, text, says):
     path = write(tmp_path, text)
-    with pytest.raises(SettingsError, match=says.replace("?", r"\?")) as caught:
+    with pytest.raises(SettingsError, match=re.escape(says)) as caught:
         Profile.load(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_mark_that_some_editors_write_is_no_part_of_a_profile(tmp_path):
+    (tmp_path / "p.toml").write_bytes(b'\xef\xbb\xbfname = "shop"\n')
+    assert Profile.load(tmp_path / "p.toml").name == "shop"
 
 
 def test_a_profile_that_is_not_there_or_no_text(tmp_path):

@@ -10,10 +10,13 @@ import pytest
 
 import dlqanalysis as dlq
 from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.sources import _http
+from dlqanalysis.sources._management import Management, setting
 from dlqanalysis.sources._properties import Properties
 from dlqanalysis.sources.rabbitmq import open_source
 from dlqanalysis.sources.rabbitmq.address import Address
 from tests.rabbit import body, headers, rabbit, url_of
+from tests.small_server import SmallServer
 from tests.source_suite import check_source
 
 pytestmark = pytest.mark.rabbitmq
@@ -191,6 +194,25 @@ def test_a_time_to_live_says_when_it_goes(amqp_url, queue_name, amqp_management_
         made.fill(1)
         row = load(made).iloc[0]
     assert (row["expires_at"] - row["failed_at"]).total_seconds() == 3600
+
+
+def test_a_management_api_without_an_end_is_left(monkeypatch):
+    monkeypatch.setattr(_http, "_MOST_BYTES", 10_000)
+    answers = {"/api/nodes": [{"name": "a" * 20_000}], "/api/queues/%2F": [{"name": "a"}]}
+    with SmallServer(lambda verb, path, query, body: (200, answers[path])) as server:
+        told = Management(f"http://{server.place}", "amqp://127.0.0.1/", "DLQ_X_MANAGEMENT_URL")
+        with pytest.raises(
+            ConnectError, match=r"does not answer \(ReadError\).*DLQ_X_MANAGEMENT_URL"
+        ):
+            told.nodes()
+        assert told.queues() == [{"name": "a"}]
+
+
+def test_an_argument_of_a_queue_counts_only_as_what_it_is():
+    told = {"arguments": {"x-message-ttl": "soon", "x-expires": 5, "x-dead-letter-exchange": {}},
+            "effective_policy_definition": {"message-ttl": 7}}  # fmt: skip
+    wanted = {"message-ttl": 7, "expires": 5, "dead-letter-exchange": None, "overflow": None}
+    assert {name: setting(told, name) for name in wanted} == wanted
 
 
 @pytest.mark.parametrize("known", [True, False])

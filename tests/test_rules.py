@@ -57,7 +57,10 @@ WRONG = [
     ("empty value", GOOD + 'exception = [""]\n', r"exception holds an empty text"),
     ("empty list", GOOD + "exception = []\n", r"exception is neither a text nor a list"),
     ("list of numbers", GOOD + "exception = [[1]]\n", r"exception is neither a text nor a list"),
-    ("table", '[rule]\nname = "a"\n', r"\[rule\] is one table"),
+    ("list of truths", GOOD + "http_status = true\n", r"line 8: http_status is neither a text nor"),
+    ("table", '[rule]\nname = "a"\n', r"'rule' is no list of tables"),
+    ("no tables", "rule = [5]", r"'rule' is no list of tables"),
+    ("too deep", f"a = {'[' * 9999}", r"no valid TOML: brackets stand in each other too deeply"),
     ("stranger", '[[rules]]\nname = "a"\n', r"'rules' is unknown"),
     ("when", GOOD + 'when = { message = ["x"] }\n', r"line 8: when is no list of tables"),
     ("example key", GOOD.replace("exception =", "type ="), r"line 7: an example has 'type'"),
@@ -74,6 +77,13 @@ def test_a_wrong_rulebook_is_told_with_file_and_line(tmp_path, text, said):
     with pytest.raises(RulebookError, match=said) as caught:
         read(path)
     assert "mine.toml" in str(caught.value)
+
+
+def test_patterns_that_are_too_large_together_are_told(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + f"any.message = ['{'(a{900}|b)' * 2000}']\n", encoding="utf-8")
+    with pytest.raises(RulebookError, match="too large together"):
+        read(path)
 
 
 def test_an_example_that_misses_its_rule_is_told(tmp_path):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dlqanalysis.model import Source
 
 _AT_ONCE = 5_000  #: rows whose traceback and raw are asked for in one statement
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)  #: the last day that has an end
 _DONE = "_exports"  #: what was exported already; nobody needs it for reading
 
 
@@ -70,7 +71,7 @@ def _days(
     source: "Source", since: datetime | None, until: datetime | None
 ) -> "Iterator[tuple[str, datetime | None, datetime | None]]":
     """The days that have failures, newest first, cut at the bounds; at last those without a time."""
-    before = until
+    before = until or _LAST  # else what has no time, or "infinity", may be the newest there is
     while True:
         newest = source.read(Selection(since=since, until=before, status=(), limit=1), ())
         when = newest.table["failed_at"][0].as_py() if newest.table.num_rows else None
@@ -80,7 +81,7 @@ def _days(
         end = start + timedelta(days=1)
         before = start
         yield (
-            f"{start:%Y-%m-%d}",
+            start.date().isoformat(),
             max(start, since) if since else start,
             min(end, until) if until else end,
         )
@@ -179,9 +180,10 @@ def _recorded(
             there = facts(files, part)
             if (there["rows"], there["sha256"]) != (one["rows"], one["sha256"]):
                 return None
-    except (OSError, ValueError, KeyError, TypeError, SchemaError):
+        rows = sum(one["rows"] for one in record["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SchemaError):
         return None  # whatever is wrong with it, exporting the day once more makes it good
-    return {**record, "skipped": True}
+    return {"day": day, "rows": rows, "files": record["files"], "skipped": True}
 
 
 def _at_once(source: "Source", place: str, redact: bool, selection: Selection) -> pd.DataFrame:

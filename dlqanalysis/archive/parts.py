@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from dlqanalysis.archive.places import answering, opened, shown
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.frame import plain_type
+from dlqanalysis.frame import cast, plain_type
 
 LAYOUT = 1  #: of the archive; a reader refuses newer ones
 KEY = b"dlqanalysis.archive"
@@ -39,7 +39,8 @@ class Part:
 
 def stamp(when: datetime) -> str:
     """A moment as file names have it, so that they sort by time."""
-    return f"{when.astimezone(UTC):%Y%m%dT%H%M%S%f}Z"
+    when = when.astimezone(UTC)
+    return f"{when.year:04}{when:%m%dT%H%M%S%f}Z"  # %Y of the year 5 is 5
 
 
 def listed(place: str) -> list[Part]:
@@ -71,9 +72,16 @@ def of_days(parts: Iterable[Part], since: datetime | None, until: datetime | Non
     """The files of the days that this time touches; those of failures without a time only where no bound is given."""
     if since is None and until is None:
         return list(parts)
-    first = f"{since:%Y-%m-%d}" if since else ""
-    last = f"{until - timedelta(microseconds=1):%Y-%m-%d}" if until else "9999-12-31"
-    return [part for part in parts if part.day != UNDATED and first <= part.day <= last]
+    first = since.date().isoformat() if since else ""
+    last = until.date().isoformat() if until else "9999-12-31"
+    none_of_last = until is not None and until.time() == time.min
+    return [
+        part
+        for part in parts
+        if part.day != UNDATED
+        and first <= part.day <= last
+        and not (none_of_last and part.day == last)
+    ]
 
 
 def facts(files: Any, part: Part) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def _facts(parquet: Any, part: Part) -> dict[str, Any]:
     try:
         told = json.loads((parquet.schema_arrow.metadata or {})[KEY])
         layout = int(told["layout"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError):
         raise SchemaError(
             f"{part.path} does not say that it belongs to an archive. Move it out, or take another copy."
         ) from None
@@ -116,18 +124,20 @@ def columns_of(place: str, part: Part, columns: Sequence[str]) -> tuple[pa.Table
     with answering(place), files.open(part.path, "rb") as file:
         parquet = _whole(pq, file, part)
         told = _facts(parquet, part)
-        there = set(parquet.schema_arrow.names)
         try:
+            there = set(parquet.schema_arrow.names)
             table = parquet.read([name for name in columns if name in there])
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0][:80]
+            made = {}  # of one type in every file, or they do not go together
+            for name in columns:
+                nothing = pa.chunked_array([pa.nulls(table.num_rows, plain_type(name))])
+                made[name] = cast(name, table[name] if name in there else nothing)
+                made[name].validate(full=True)
+        except (pa.ArrowException, OSError, ValueError, KeyError, SchemaError) as error:
+            reason = str(error).splitlines()[0][:120]
             raise SchemaError(
                 f"{part.path} was damaged after it was written ({reason}). Take another copy of it."
             ) from None
-    for name in columns:
-        if name not in there:
-            table = table.append_column(name, pa.nulls(table.num_rows, plain_type(name)))
-    return table.select(list(columns)).replace_schema_metadata(None), told
+    return pa.table(made), told
 
 
 def rivals(parts: Sequence[Part], chosen: Sequence[Part]) -> list[Part]:

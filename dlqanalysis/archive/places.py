@@ -25,14 +25,17 @@ def shown(place: str) -> str:
 def opened(place: str) -> "tuple[AbstractFileSystem, str]":
     """The file system and the path of an archive."""
     try:
-        from fsspec.core import url_to_fs
+        from fsspec.core import filesystem, url_to_fs
     except ImportError:
         raise SettingsError(
             "Archives need fsspec: pip install 'dlqanalysis[scale]'. A snapshot (dlq.snapshot) needs nothing."
         ) from None
     with answering(place):
-        files, root = url_to_fs(str(Path(place).expanduser()) if "://" not in place else place)
-    return files, root.rstrip("/")
+        if "://" in place:
+            files, root = url_to_fs(place)
+            return files, root.rstrip("/")
+        # a path is one whatever is in it: fsspec takes `a::b` for a within b
+        return filesystem("file"), str(Path(place).expanduser().absolute()).rstrip("/")
 
 
 @contextmanager
@@ -44,9 +47,11 @@ def answering(place: str) -> Iterator[None]:
         raise SettingsError(
             f"{shown(place)}: {shown(str(error))[:120]} is not there. Check the path, or list it again: somebody moved it."
         ) from None
-    except (ImportError, ValueError) as error:  # an unknown protocol, or its library is missing
+    # an unknown protocol, its library is missing, or ~ of nobody
+    except (ImportError, ValueError, RuntimeError) as error:
         raise SettingsError(
-            f"{shown(place)} cannot be opened: {shown(str(error))[:160]} Name a folder or install that library."
+            f"{shown(place)} cannot be opened: {shown(str(error))[:160].rstrip('.')}. Name a folder or install that"
+            " library."
         ) from None
     except OSError as error:
         raise ConnectError(

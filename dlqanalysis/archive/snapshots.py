@@ -46,7 +46,7 @@ def snapshot(failures: "pd.DataFrame | Source", path: str | Path) -> Path:
         raise SettingsError(
             f"A snapshot is a Parquet file: name it {where.with_suffix('.parquet')}."
         )
-    if isinstance(failures, str):
+    if not isinstance(failures, pd.DataFrame) and not hasattr(failures, "read"):
         raise SettingsError(
             "dlq.snapshot takes a frame or a source, not its name: dlq.snapshot(dlq.connect(name), path)."
         )
@@ -113,7 +113,7 @@ def verified(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
             seal, hashed = sealing.result()
     except FileNotFoundError:
         raise SettingsError(f"There is no snapshot at {path}. Check the path.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no text
         reason = str(error).splitlines()[0][:120]
         raise SchemaError(
             f"{path} is no whole Parquet file ({reason}). Take another copy."
@@ -121,8 +121,10 @@ def verified(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     said = (table.schema.metadata or {}).get(_KEY, b"")
     try:
         facts = json.loads(said)
-        version, _ = facts["version"], facts["attrs"]
-    except (KeyError, ValueError, TypeError):
+        version = facts["version"]
+        if type(version) is not int or not isinstance(facts["attrs"], dict):
+            raise ValueError
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise SchemaError(
             f"{path} is a Parquet file, but no snapshot of ours: read it with dlq.load(dlq.connect({str(path)!r}))."
         ) from None
@@ -169,7 +171,11 @@ def _sealed(path: Path) -> tuple[dict[str, Any], "hashlib._Hash"]:
         while end and (some := file.read(min(end, 1 << 20))):
             hashed.update(some)
             end -= len(some)
-    return json.loads(seal), hashed
+    try:
+        told = json.loads(seal)
+    except (ValueError, RecursionError):
+        told = None
+    return told if isinstance(told, dict) else {}, hashed
 
 
 def _with_names(hashed: "hashlib._Hash", schema: pa.Schema, facts: bytes) -> str:

@@ -3,6 +3,7 @@
 A place that does not answer is a finding of its own. What was seen is kept for the next look.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from dlqanalysis.classify import classify
 from dlqanalysis.errors import ConnectError, DLQError, SettingsError
 from dlqanalysis.health import Level
 from dlqanalysis.loading import load
-from dlqanalysis.model import Finding
+from dlqanalysis.model import Finding, moment
 from dlqanalysis.profile import Profile, setting
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.queries import queries
@@ -61,7 +62,7 @@ def checkup(
     Raises the DLQError of what the reader must mend (a name that is not set, a wrong threshold).
     """
     profile = profile or current_profile()
-    when = now or datetime.now(UTC)
+    when = moment(now) or datetime.now(UTC)
     health.limits_of(profile)  # a wrong threshold is told before anything is asked
     past = samples.earlier(place)
     past = past[past["at"] < when]
@@ -160,12 +161,19 @@ def facts_of(done: Sequence[Checkup]) -> dict[str, Any]:
                 "name": finding.name,
                 "severity": finding.severity,
                 "text": redact(finding.text),
-                "facts": redacted(dict(finding.facts)),
+                "facts": {
+                    name: _finite(one) for name, one in redacted(dict(finding.facts)).items()
+                },
             }
             for look in done
             for finding in look.findings
         ],
     }
+
+
+def _finite(value: Any) -> Any:
+    """The value, or None for a number that JSON has not got: a quantile over the last bucket is infinite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _level(level: Level | None) -> dict[str, Any] | None:

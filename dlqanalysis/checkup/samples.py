@@ -18,8 +18,10 @@ import pandas as pd
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.health import SAMPLE, no_samples, samples
 from dlqanalysis.profile import home
+from dlqanalysis.redact import redact
 
 MOST = 5_000  #: checks kept of a place: 17 days at one in five minutes
+_LARGEST = 2**53  # what more is, no system counted
 _SLACK = 500  # lines over MOST before the file is written anew
 
 
@@ -69,7 +71,7 @@ def unresolved(past: pd.DataFrame, now: datetime) -> float:
 
 def _file(place: str) -> Path:
     """A readable name, with a hash so that two places never share a file."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", place)[-60:]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", redact(place))[-60:]
     digest = hashlib.sha256(place.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return home() / "checks" / f"{plain}.{digest}.jsonl"
 
@@ -82,9 +84,9 @@ def _row(line: bytes) -> dict[str, Any] | None:
         if at.tzinfo is None or row["severity"] not in ("ok", "warning", "critical"):
             return None
         numbers = {name: row.get(name) for name in SAMPLE}
-        if any(not isinstance(n, int | None) or isinstance(n, bool) for n in numbers.values()):
+        if any(type(n) is not int or abs(n) > _LARGEST for n in numbers.values() if n is not None):
             return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return {"at": at, "severity": row["severity"], **numbers}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import re2
 
+from dlqanalysis.errors import RulebookError
 from dlqanalysis.model import FailureClass
 from dlqanalysis.signals import Signals
 from dlqanalysis.signals.quote import quote
@@ -112,8 +113,14 @@ class Book:
                 for table in tables:
                     self._add(number, excludes, table)
         for texts in (self._messages, self._exceptions):
-            if texts.found is not None:
-                texts.found.Compile()
+            try:
+                if texts.found is not None:
+                    texts.found.Compile()
+            except re2.error:  # each by itself is small enough
+                raise RulebookError(
+                    "The patterns of all rules are too large together. Shorten those of DLQ_RULEBOOK that repeat"
+                    " much, such as (...){900}."
+                ) from None
         self.by_task = any(
             "task" in table for rule in self.rules for table in (*rule.when, *rule.unless)
         )

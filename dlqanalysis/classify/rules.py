@@ -20,7 +20,6 @@ Conditions that stand together must all hold; of a list's values one is enough; 
 """
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +30,7 @@ import re2
 from dlqanalysis.classify.book import Book, Condition, Match, Rule, options
 from dlqanalysis.errors import RulebookError, SettingsError, did_you_mean
 from dlqanalysis.model import FailureClass, duration
-from dlqanalysis.profile import read_text, rulebook_path
+from dlqanalysis.profile import blocks_of, read_text, rulebook_path, tables_of
 from dlqanalysis.signals import KINDS, signals
 
 CONFIDENCES = ("high", "medium", "low")
@@ -100,23 +99,14 @@ def _read(path: str, changed: int) -> tuple[Rule, ...]:
 
 def parse(text: str, path: str) -> tuple[Rule, ...]:
     """The rules of a rulebook's text; `path` is what errors call it."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RulebookError(f"Rulebook {path} is no valid TOML: {error}. Mend that line.") from None
+    what = f"Rulebook {path}"
+    data = tables_of(text, what, RulebookError)
     lines = text.split("\n")
     starts = [number for number, line in enumerate(lines, 1) if _HEADER.match(line)]
     if extra := sorted(set(data) - {"rule"}):
-        raise RulebookError(
-            f"Rulebook {path}: '{extra[0]}' is unknown. Write rules as [[rule]] blocks."
-        )
-    blocks = data.get("rule", [])
-    if not isinstance(blocks, list):
-        raise RulebookError(
-            f"Rulebook {path}: [rule] is one table. Write rules as [[rule]] blocks."
-        )
+        raise RulebookError(f"{what}: '{extra[0]}' is unknown. Write rules as [[rule]] blocks.")
     rules: list[Rule] = []
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(blocks_of(data, "rule", what, RulebookError)):
         start = starts[number] if number < len(starts) else 1
         end = starts[number + 1] if number + 1 < len(starts) else len(lines) + 1
         rules.append(_rule(block, path, start, lines[start - 1 : end - 1]))
@@ -210,12 +200,8 @@ def _condition(table: Mapping[str, Any], refuse: Any, own: bool) -> Condition:
     for key, value in table.items():
         if key not in CONDITIONS:
             raise refuse(key, f"'{key}' is no condition. {did_you_mean(key, CONDITIONS)}")
-        values = [value] if isinstance(value, str | int) else value
-        if (
-            not isinstance(values, list)
-            or not values
-            or not all(isinstance(one, str | int) for one in values)
-        ):
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(type(one) in (str, int) for one in values):  # true is an int, too
             raise refuse(key, f"{key} is neither a text nor a list of texts.")
         made[key] = tuple(str(one) for one in values)
         if key == "message" and not own:

@@ -161,9 +161,18 @@ def check(
         for look in done:
             _say(look, several=len(done) > 1)
     if notify:
+        untold: list[DLQError] = []
         for look in done:
-            told = tell(look.findings, limits, look.place, (look.severity, look.escalation), again)
+            levels = (look.severity, look.escalation)
+            try:
+                # by the name asked for: two systems of one kind have the same source name
+                told = tell(look.findings, limits, look.place, levels, again)
+            except DLQError as error:  # who is away keeps no other from hearing of the rest
+                untold.append(error)
+                continue
             typer.echo(_plain(f"{look.place}: {told}"), err=True)
+        if untold:
+            raise untold[0]
     if not all(look.checked for look in done):
         raise typer.Exit(health.COULD_NOT_CHECK)
     raise typer.Exit(health.exit_code(all_findings(done)))

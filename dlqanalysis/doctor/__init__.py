@@ -126,7 +126,11 @@ def _private(path: Path, name: str) -> list[Finding]:
 
 def _system(name: str) -> Iterator[Finding]:
     """What can be told of one connected name."""
-    url = url_of(name)
+    try:
+        url, _ = url_of(name), setting(name, "HAND_URL")
+    except SettingsError as error:
+        yield _critical(f"{name}: reach", str(error))
+        return
     scheme = url.partition("://")[0].lower()
     if "://" not in url:
         yield from _tried(f"{name}: reach", lambda: _file(name, Path(url)))

@@ -18,7 +18,6 @@ owner = "documents team"
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,7 +26,7 @@ from typing import Any
 import re2
 
 from dlqanalysis.errors import SettingsError, did_you_mean
-from dlqanalysis.profile import groups_file
+from dlqanalysis.profile import blocks_of, groups_file, tables_of
 
 _ID = re.compile("[0-9a-f]{16}")
 _TABLES = ("placeholders", "merge", "split", "known")
@@ -51,36 +50,28 @@ def by_hand() -> Hand:
 @lru_cache(maxsize=8)
 def parse(text: str, path: str) -> Hand:
     """A groups file, or a sentence about what is wrong in it."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(
-            f"Groups file {path} is no valid TOML: {error}. Mend that line."
-        ) from None
+    what = f"Groups file {path}"
+    data = tables_of(text, what)
     for name in data:
         if name not in _TABLES:
-            raise SettingsError(
-                f"Groups file {path}: '{name}' is unknown. {did_you_mean(name, _TABLES)}"
-            )
+            raise SettingsError(f"{what}: '{name}' is unknown. {did_you_mean(name, _TABLES)}")
     placeholders = data.get("placeholders", {})
+    if not isinstance(placeholders, dict):
+        raise SettingsError(f"{what}: 'placeholders' is no table. Write it as [placeholders].")
     for name, pattern in placeholders.items():
         if not re.fullmatch("[a-z][a-z_]*", name):
-            raise SettingsError(
-                f"Groups file {path}: placeholder '{name}' must be a lower-case word."
-            )
-        _checked(pattern, f"Groups file {path}: placeholder {name}")
-    return Hand(
-        placeholders, _merges(data.get("merge", []), path), _splits(data.get("split", []), path)
-    )
+            raise SettingsError(f"{what}: placeholder '{name}' must be a lower-case word.")
+        _checked(pattern, f"{what}: placeholder {name}")
+    return Hand(placeholders, _merges(data, what), _splits(data, what))
 
 
-def _merges(tables: list[dict[str, Any]], path: str) -> dict[str, str]:
+def _merges(data: Mapping[str, Any], what: str) -> dict[str, str]:
     becomes: dict[str, str] = {}
-    for number, table in enumerate(tables, 1):
-        place = f"Groups file {path}: merge {number}"
+    for number, table in enumerate(blocks_of(data, "merge", what), 1):
+        place = f"{what}: merge {number}"
         _only(table, ("fingerprints", "why", "template"), place)
         ids = table.get("fingerprints", [])
-        if len(ids) < 2:
+        if not isinstance(ids, list) or len(ids) < 2:
             raise SettingsError(
                 f"{place} needs two fingerprints or more. Add them, or remove the merge."
             )
@@ -94,10 +85,10 @@ def _merges(tables: list[dict[str, Any]], path: str) -> dict[str, str]:
     return becomes
 
 
-def _splits(tables: list[dict[str, Any]], path: str) -> dict[str, str]:
+def _splits(data: Mapping[str, Any], what: str) -> dict[str, str]:
     patterns: dict[str, str] = {}
-    for number, table in enumerate(tables, 1):
-        place = f"Groups file {path}: split {number}"
+    for number, table in enumerate(blocks_of(data, "split", what), 1):
+        place = f"{what}: split {number}"
         _only(table, ("fingerprint", "by", "why"), place)
         one = table.get("fingerprint", "")
         _is_id(one, place)

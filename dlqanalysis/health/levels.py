@@ -45,7 +45,8 @@ _SAME = {
     "medium": {"when": ["warning"]},
 }
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-_TERM = re.compile(r"\s*([a-z_0-9]+)\s*(?:(>=|<=|>|<)\s*([0-9.]+)\s*)?")
+_TERM = re.compile(r"\s*([a-z_0-9]+)\s*(?:(>=|<=|>|<)\s*([0-9]+(?:\.[0-9]+)?)\s*)?")
+_ENTRIES = ("when", "respond", "contact", "steps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,9 +153,17 @@ def _checked(
     where = f"Profile '{profile.name}': [{what}.{name}]"
     if name not in order:
         raise SettingsError(f"{where} is no level. {did_you_mean(name, order)}")
-    when = about.get("when") if isinstance(about, Mapping) else None
-    if not isinstance(when, list) or not all(isinstance(one, str) for one in when):
+    about = about if isinstance(about, Mapping) else {}
+    when = about.get("when")
+    if not _texts(when):
         raise SettingsError(f'{where} needs its conditions as a list: when = ["depth > 1000"].')
+    for entry in about:
+        if entry not in _ENTRIES:
+            raise SettingsError(f"{where}: '{entry}' is unknown. {did_you_mean(entry, _ENTRIES)}")
+    if not _texts([about.get("respond", ""), about.get("contact", "")]):
+        raise SettingsError(f'{where}: respond and contact are texts: respond = "15m".')
+    if not _texts(about.get("steps", [])):
+        raise SettingsError(f'{where} needs its steps as a list: steps = ["Look at 10_triage"].')
     for term in (term for condition in when for term in condition.split(" and ")):
         match = _TERM.fullmatch(term)
         if not match:
@@ -166,6 +175,10 @@ def _checked(
                 f"{where}: '{match[1]}' is no fact of a check. {did_you_mean(match[1], FACTS)}"
             )
     return when
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _holds(term: str, facts: Mapping[str, float]) -> bool:

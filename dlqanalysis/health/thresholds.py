@@ -27,6 +27,8 @@ THRESHOLDS: dict[str, tuple[Any, str]] = {
     "p95_latency": (30, "one task in twenty takes more seconds than this: warning"),
 }  # fmt: skip
 
+_MOST = 10**15  #: nothing that is counted comes near, and every reader of JSON reads it
+
 
 def limits_of(profile: Profile) -> dict[str, Any]:
     """The thresholds in force, checked: numbers are not below 0, durations are timedeltas, None is off."""
@@ -47,7 +49,7 @@ def limits_of(profile: Profile) -> dict[str, Any]:
                     f' Write a duration: {name} = "{THRESHOLDS[name][0]}".'
                 )
             limits[name] = duration(value)
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        elif type(value) not in (int, float) or not 0 <= value < _MOST:
             raise SettingsError(
                 f"Profile '{profile.name}': threshold '{name}' is {value!r}."
                 f' Write a number, such as {name} = {THRESHOLDS[name][0]}, or "" to switch it off.'

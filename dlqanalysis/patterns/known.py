@@ -12,7 +12,6 @@ hold_until = 2026-12-01                 # quiet until then ...
 loud_above = 500                        # ... unless there are more than this
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -23,7 +22,7 @@ import pandas as pd
 
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.model import moment
-from dlqanalysis.profile import Profile, groups_file
+from dlqanalysis.profile import Profile, blocks_of, groups_file, tables_of
 from dlqanalysis.profile import profile as current_profile
 
 _TEXTS = ("owner", "note", "ticket")
@@ -52,15 +51,11 @@ def known() -> Mapping[str, Known]:
 
 def parse(text: str, path: str) -> dict[str, Known]:
     """The known groups of a groups file, or a sentence about what is wrong in it."""
-    try:
-        tables = tomllib.loads(text).get("known", [])
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(
-            f"Groups file {path} is no valid TOML: {error}. Mend that line."
-        ) from None
+    what = f"Groups file {path}"
+    tables = blocks_of(tables_of(text, what), "known", what)
     found: dict[str, Known] = {}
     for number, table in enumerate(tables, 1):
-        place = f"Groups file {path}: known {number}"
+        place = f"{what}: known {number}"
         one = Known(**_checked(table, place))
         if one.fingerprint in found:
             raise SettingsError(
@@ -114,8 +109,8 @@ def known_stub(fingerprint: str) -> str:
     )
 
 
-def _checked(table: Any, place: str) -> dict[str, Any]:
-    if not isinstance(table, dict) or not isinstance(table.get("fingerprint"), str):
+def _checked(table: Mapping[str, Any], place: str) -> dict[str, Any]:
+    if not isinstance(table.get("fingerprint"), str):
         raise SettingsError(f"{place} needs a fingerprint. Copy its 16 hex digits from a frame.")
     fields = dict(table)
     for name, value in fields.items():

@@ -17,6 +17,7 @@ import httpx
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.redact import redact
+from dlqanalysis.sources._json_text import number
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MOST_BYTES = 128 * 2**20  # of one answer; a page of 500 rows has about 2 MB
@@ -56,7 +57,7 @@ class Answer:
             try:
                 return json.loads(self.content)
             except ValueError:
-                return json.loads(self.content, parse_int=_number)
+                return json.loads(self.content, parse_int=number)
         except RecursionError:
             raise ValueError("nested too deeply") from None
 
@@ -198,9 +199,10 @@ class Client:
         No Idempotency-Key goes with it: a published middleware for this API handles a request that has
         one a second time when storing the key fails.
         """
-        headers = {"X-Request-ID": quote(request_id, safe="/:-")} if request_id else {}
-        try:
-            return self._exchange("POST", path, json=body, headers=headers)
+        headers = {"Content-Type": "application/json"}
+        headers |= {"X-Request-ID": quote(request_id, safe="/:-")} if request_id else {}
+        try:  # half a character in an id goes back as the escape that it came as
+            return self._exchange("POST", path, content=json.dumps(body).encode(), headers=headers)
         except _NO_CONNECTION as error:
             raise NoAnswer(self._why(error, self._shown(path)), sent=False) from None
         except httpx.HTTPError as error:
@@ -224,22 +226,11 @@ class Client:
     def _exchange(self, method: str, path: str, **options: Any) -> Answer:
         url = self.origin + path[1:] if path.startswith("//") else self.origin + self.base + path
         until = time.monotonic() + 2 * self._timeout  # a drip of bytes resets httpx's own timeout
-        content = bytearray()
-        with self._http.stream(method, url, **options) as response:
-            packing = response.headers.get("content-encoding", "").strip().lower()
-            if packing != "gzip" and set(re.split(r"[\s,]+", packing)) & _PACKINGS:
-                raise httpx.DecodingError(f"it is packed as {packing[:40]}, asked for was gzip")
-            unpack = zlib.decompressobj(wbits=31).decompress if packing == "gzip" else None
-            for chunk in response.iter_raw():
-                try:  # bounded here: httpx unpacks a chunk whole, gzip within gzip to any size
-                    content += unpack(chunk, _MOST_BYTES + 1) if unpack else chunk
-                except zlib.error as error:
-                    raise httpx.DecodingError(f"its gzip is broken: {error}") from None
-                if len(content) > _MOST_BYTES:
-                    raise httpx.ReadError(f"the answer has more than {_MOST_BYTES >> 20} MB")
-                if time.monotonic() > until:
-                    raise httpx.ReadTimeout("the answer does not end")
-            return Answer(response.status_code, response.headers, bytes(content))
+        try:
+            with self._http.stream(method, url, **options) as response:
+                return answered(response, until)
+        except httpx.InvalidURL as error:  # an id of 100,000 characters is part of it
+            raise httpx.UnsupportedProtocol(str(error)) from None
 
     def _allowed(self, answer: Answer, shown: str) -> Answer:
         status = answer.status
@@ -290,16 +281,30 @@ class Client:
             )
         if isinstance(error, httpx.ReadError) and "MB" in str(error):
             return f"{shown}: {error}. Read less at once."
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return f"{shown[:200]} cannot be asked ({_brief(error)})."
         if isinstance(error, httpx.DecodingError):
             return f"{shown} answers with what cannot be unpacked ({_brief(error)})."
         return f"{shown} dropped the connection without a whole answer ({_brief(error)})."
 
 
-def _number(digits: str) -> int | str:
-    try:
-        return int(digits)
-    except ValueError:
-        return digits
+def answered(response: httpx.Response, until: float) -> Answer:
+    """A streamed answer, whole: no larger than some bytes, and no later than `until` (of the monotonic clock)."""
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing != "gzip" and set(re.split(r"[\s,]+", packing)) & _PACKINGS:
+        raise httpx.DecodingError(f"it is packed as {packing[:40]}, asked for was gzip")
+    unpack = zlib.decompressobj(wbits=31).decompress if packing == "gzip" else None
+    content = bytearray()
+    for chunk in response.iter_raw():
+        try:  # bounded here: httpx unpacks a chunk whole, gzip within gzip to any size
+            content += unpack(chunk, _MOST_BYTES + 1) if unpack else chunk
+        except zlib.error as error:
+            raise httpx.DecodingError(f"its gzip is broken: {error}") from None
+        if len(content) > _MOST_BYTES:
+            raise httpx.ReadError(f"the answer has more than {_MOST_BYTES >> 20} MB")
+        if time.monotonic() > until:
+            raise httpx.ReadTimeout("the answer does not end")
+    return Answer(response.status_code, response.headers, bytes(content))
 
 
 def _trust(origin: str) -> ssl.SSLContext:
@@ -390,7 +395,7 @@ def _tls(error: BaseException | None) -> str:
 
 
 def _hopeless(error: httpx.HTTPError) -> bool:
-    return bool(_tls(error)) or "MB" in str(error)
+    return bool(_tls(error)) or "MB" in str(error) or isinstance(error, httpx.UnsupportedProtocol)
 
 
 def _brief(error: Exception) -> str:

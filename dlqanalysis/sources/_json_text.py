@@ -4,7 +4,8 @@ import json
 import re
 from typing import Any
 
-_READ = json.JSONDecoder().raw_decode
+#: where a value ends; a number may have more digits than Python reads
+_READ = json.JSONDecoder(parse_int=str).raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")  #: JSON's white space; Python's \s is more
 
 
@@ -60,8 +61,16 @@ def arguments(text: str) -> dict[str, str]:
 
 
 def value(text: str | None) -> Any:
-    """What a part says, or None for no part."""
-    return None if text is None else json.loads(text)
+    """What a part says, or None for no part; a number of more digits than Python reads is their text."""
+    return None if text is None else json.loads(text, parse_int=number)
+
+
+def number(digits: str) -> int | str:
+    """A number, or its digits where they are more than Python reads."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def _skip(text: str, place: int) -> int:

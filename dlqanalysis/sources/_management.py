@@ -3,11 +3,25 @@
 DLQ_<NAME>_MANAGEMENT_URL, such as https://user:password@host:15671; without user it is the AMQP URL's.
 """
 
+import time
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.sources import _amqp
+
+_PATIENCE = 10  #: seconds
+_NUMBERS = (
+    "messages_ready", "messages_unacknowledged", "message_bytes_ready", "consumers", "head_message_timestamp",
+    "connections", "mem_used", "mem_limit", "disk_free", "disk_free_limit",
+)  # fmt: skip
+_TABLES = ("arguments", "effective_policy_definition")
+_LIMITS = (
+    "message-ttl",
+    "delivery-limit",
+    "max-length",
+    "max-length-bytes",
+)  #: arguments that count
 
 
 class Management:
@@ -29,7 +43,7 @@ class Management:
     def queue(self, name: str) -> dict[str, Any] | None:
         """What is known of a queue, or None where there is none."""
         found = self._get(f"/api/queues/{self._vhost}/{quote(name, safe='')}")
-        return found if isinstance(found, dict) else None
+        return _known(found) if isinstance(found, dict) else None
 
     def queues(self) -> list[dict[str, Any]]:
         """Every queue of the vhost."""
@@ -45,7 +59,9 @@ class Management:
             elif exchange is not None:
                 exchanges.add(str(exchange))
         bindings = self._list(f"/api/bindings/{self._vhost}")
-        return dead | {str(b.get("destination")) for b in bindings if b.get("source") in exchanges}
+        return dead | {
+            str(b.get("destination")) for b in bindings if str(b.get("source")) in exchanges
+        }
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node: memory, disk, alarms."""
@@ -55,7 +71,7 @@ class Management:
         """How many connections, channels, consumers, queues the broker has."""
         found = self._get("/api/overview")
         totals = found.get("object_totals") if isinstance(found, dict) else None
-        return totals if isinstance(totals, dict) else {}
+        return _known(totals) if isinstance(totals, dict) else {}
 
     def permissions(self, user: str) -> dict[str, str] | None:
         """What a user may configure, write and read in the vhost, as patterns; None when it is not told."""
@@ -65,7 +81,9 @@ class Management:
             if "answered 401" in str(error) or "answered 403" in str(error):
                 return None
             raise
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        return {name: pattern for name, pattern in found.items() if isinstance(pattern, str)}
 
     def alarms(self) -> list[str]:
         """Which nodes are out of memory or disk: they take no messages."""
@@ -78,26 +96,44 @@ class Management:
 
     def _list(self, path: str) -> list[dict[str, Any]]:
         found = self._get(path)
-        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        entries = found if isinstance(found, list) else []
+        return [_known(one) for one in entries if isinstance(one, dict)]
 
     def _get(self, path: str) -> Any:
         import httpx
 
+        from dlqanalysis.sources._http import answered
+
+        asked: dict[str, Any] = {"auth": self._auth, "timeout": _PATIENCE, "verify": self._trust}
+        asked["headers"] = {"Accept-Encoding": "gzip"}
         try:
-            answer = httpx.get(
-                f"{self._base}{path}", auth=self._auth, timeout=10, verify=self._trust
-            )
-            if answer.status_code == 404:
+            with httpx.stream("GET", f"{self._base}{path}", **asked) as response:
+                answer = answered(response, time.monotonic() + 2 * _PATIENCE)
+            if answer.status == 404:
                 return None
-            if answer.status_code < 400:
+            if answer.status < 400:
                 return answer.json()
-            said = f"answered {answer.status_code}"
-        except (httpx.HTTPError, ValueError) as error:
+            said = f"answered {answer.status}"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             said = f"does not answer ({type(error).__name__})"
         raise ConnectError(
             f"The management API at {self._place} {said}. Check {self._variable} and that its user has the tag"
             " 'monitoring', or unset it."
         )
+
+
+def _known(told: dict[str, Any]) -> dict[str, Any]:
+    """An object without what is misshapen in it: a number that is none, a table that is none. Nobody knows it then."""
+    return {
+        name: value
+        for name, value in told.items()
+        if not (name in _NUMBERS and not _is_number(value))
+        and not (name in _TABLES and not isinstance(value, dict))
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**53
 
 
 def setting(told: dict[str, Any] | None, argument: str) -> Any:
@@ -108,6 +144,10 @@ def setting(told: dict[str, Any] | None, argument: str) -> Any:
         (told.get("arguments") or {}).get(f"x-{argument}"),
         (told.get("effective_policy_definition") or {}).get(argument),
     ]
-    found = [value for value in found if value is not None]
+    found = [
+        value
+        for value in found
+        if _is_number(value) or (isinstance(value, str) and argument not in _LIMITS)
+    ]
     numbers = [value for value in found if isinstance(value, int)]
     return min(numbers) if numbers else (found[0] if found else None)

@@ -4,7 +4,6 @@ Shared by its two roads, the HTTP API and Redis itself. An entry stays the text 
 out of it, never written anew.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -17,7 +16,7 @@ import pyarrow as pa
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.frame import COLUMNS, content_hash, light, to_arrow
 from dlqanalysis.model import duration
-from dlqanalysis.sources._json_text import members
+from dlqanalysis.sources._json_text import members, value
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.text import written
 
@@ -79,14 +78,14 @@ class Entry:
     def value(self, column: str) -> Any:
         """What a column says; None for nothing."""
         text = self.part(column)
-        return None if text is None else json.loads(text)
+        return value(text)
 
     @property
     def payload(self) -> str | None:
         """The payload's JSON text; one that was written as text inside of the JSON is unpacked."""
         found = self.part("payload")
-        if found is not None and found.startswith('"') and json.loads(found)[:1] == "{":
-            return written(json.loads(found))
+        if found is not None and found.startswith('"') and value(found)[:1] == "{":
+            return written(value(found))
         return found
 
 

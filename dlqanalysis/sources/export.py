@@ -105,7 +105,7 @@ class ExportSource:
                 raw = _READERS[self.path.suffix](self.path)
             except FileNotFoundError:
                 raise SettingsError(_missing(self.path)) from None
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
                 reason = str(error).splitlines()[0][:120]
                 raise SchemaError(
                     f"{self.path} cannot be read ({reason}). Take another copy."

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +74,14 @@ def row_in(answer: Any) -> Row | None:
 def number(row: Row) -> Any:
     """The row's own number as the server writes it; where it has none, the task's id; else nothing."""
     found = (row.get(name) for name in ("id", "failed_task_id", "task_id"))
-    return next((n for n in found if n not in (None, "") and not isinstance(n, Mapping | list)), "")
+    return next((n for n in found if n not in (None, "") and _names(n)), "")
+
+
+def _names(value: Any) -> bool:
+    """Whether a value can name a row: no object, no list, and neither NaN nor infinity, which no JSON has."""
+    return not isinstance(value, Mapping | list | float) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def failure_id(row: Row) -> str:

@@ -41,7 +41,7 @@ def look(client: Client, failure: str, *, whole: bool = False) -> Look:
     named = found.named()
     mine = next((entry for key, entry in named if key == failure), None)
     same = [entry for _, entry in named if task and entry.task_id == task]
-    others = [one for one in (other, *same) if one is not None and _newer(one, failure)]
+    others = [one for one in (other, *same) if one is not None and newer(one, failure)]
     later = others[0] if mine is None and others else None
     if mine is not None:
         status = status or written(mine.value("current_status") or "").lower()
@@ -70,6 +70,6 @@ def _shown(content: bytes, priority: str) -> tuple[Entry | None, str]:
         return None, ""
 
 
-def _newer(entry: Entry, failure: str) -> bool:
+def newer(entry: Entry, failure: str) -> bool:
     """Whether an entry failed after the one of this id; times of one server compare as texts."""
     return failure_id(entry).partition("@")[2] > failure.partition("@")[2].partition("#")[0]

@@ -8,7 +8,8 @@ seen is uncertain. Never /retry-all and never /purge, where the server chooses.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pandas as pd
@@ -16,11 +17,19 @@ import pandas as pd
 from dlqanalysis.errors import DLQError, RunError
 from dlqanalysis.model import Finding, Item, Outcome, Receipt, State, Verdict
 from dlqanalysis.sources._http import Answer, Client, NoAnswer
-from dlqanalysis.sources._priority import DONE, PRIORITIES, UNDER_WAY, Entry, Options, hash_of
+from dlqanalysis.sources._priority import (
+    DONE,
+    PRIORITIES,
+    UNDER_WAY,
+    Entry,
+    Options,
+    hash_of,
+    naive,
+)
 from dlqanalysis.sources.priority_api import preflight
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
-from dlqanalysis.sources.priority_api.evidence import Look, look
-from dlqanalysis.sources.priority_api.listing import failure_id, listed, task_of
+from dlqanalysis.sources.priority_api.evidence import Look, look, newer
+from dlqanalysis.sources.priority_api.listing import failure_id, listed, stats, task_of
 from dlqanalysis.text import written
 
 _SILENCES = 3  # uncertain answers in a row, after which the rest of a batch is not tried
@@ -197,22 +206,26 @@ class PriorityApiHand:
         once `patience` has gone by since `since`.
         """
         entries = [one for p in PRIORITIES for one in listed(self._client, p).named()]
-        here = {key for key, _ in entries}
-        newest: dict[str, tuple[str, Entry]] = {}
-        for key, entry in entries:
-            time_of = key.partition("@")[2]
-            if time_of >= newest.get(entry.task_id, ("", entry))[0]:
-                newest[entry.task_id] = (time_of, entry)
+        here = dict(entries)
+        of_task: dict[str, list[Entry]] = {}
+        for _, entry in entries:
+            of_task.setdefault(entry.task_id, []).append(entry)
+        zone = self._zone()
         waiting = datetime.now(UTC) - since < self._patience
         for failure, task in items.items():
-            time_of, entry = newest.get(task, ("", None))
+            later = [
+                one
+                for one in of_task.get(task, ())
+                if newer(one, failure) or _failed_since(one, since, zone)
+            ]
             message = ""
             if failure in here:
                 outcome, detail = Outcome.PENDING, "its entry is where it was"
-                status = written((entry.value("current_status") if entry else "") or "").lower()
+                status = written(here[failure].value("current_status") or "").lower()
                 if status in DONE:
                     outcome, detail = Outcome.SUCCEEDED, f"its task is {status}"
-            elif entry is not None and time_of > failure.partition("@")[2].partition("#")[0]:
+            elif later:
+                entry = max(later, key=failure_id)
                 outcome, detail = Outcome.FAILED_AGAIN, f"it is back as {failure_id(entry)}"
                 message = written(entry.value("exception_message") or "")
             elif waiting:
@@ -223,6 +236,12 @@ class PriorityApiHand:
                 failure_id=failure, outcome=outcome, detail=detail, exception_message=message
             )
 
+    def _zone(self) -> tzinfo:
+        """Of the server's times that have none."""
+        with suppress(DLQError):  # without statistics its clock is taken for UTC
+            return self._options.zone or stats(self._client).zone or UTC
+        return UTC
+
     def close(self) -> None:
         """Give connections back."""
         self._client.close()
@@ -232,6 +251,22 @@ class PriorityApiHand:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _failed_since(entry: Entry, since: datetime, zone: tzinfo) -> bool:
+    """Whether an entry failed after a moment by its time, read as late as it can be: in the hour that a clock is set
+    back it is a smaller text than one before."""
+    time_of = naive(entry.value("failed_at"))
+    try:
+        return (
+            time_of is not None
+            and (time_of if time_of.tzinfo else time_of.replace(tzinfo=zone, fold=1)).astimezone(
+                UTC
+            )
+            >= since
+        )
+    except OverflowError:
+        return False
 
 
 def _objection(item: Item, now: Look) -> str:

@@ -114,8 +114,8 @@ def items_in(client: Client, answer: Answer, shown: str) -> tuple[list[str], int
             if not body.startswith("{"):
                 break
             parts = members(body)
-            said = value(parts.get("total"))
-            total = said if isinstance(said, int) and not isinstance(said, bool) else total
+            said = count(value(parts.get("total")))
+            total = said if said is not None else total
             body = next((parts[name] for name in _LISTS if name in parts), "")
         if body.startswith("["):
             return elements(body), total
@@ -174,14 +174,20 @@ def stats(client: Client) -> Stats:
     if not isinstance(told, dict):
         raise SchemaError(f"{shown} is no object. Check that the URL ends where /stats begins.")
     queues = told.get("queues") if isinstance(told.get("queues"), dict) else told
-    counts = {p: queues[p] for p in PRIORITIES if isinstance(queues.get(p), int)}
-    total = told.get("total_items")
+    said = {p: count(queues.get(p)) for p in PRIORITIES}
+    counts = {p: number for p, number in said.items() if number is not None}
+    total = count(told.get("total_items"))
     return Stats(
         counts,
-        total if isinstance(total, int) else sum(counts.values()) if counts else None,
+        total if total is not None else sum(counts.values()) if counts else None,
         zone_of(answer, told.get("timestamp")),
         written(told.get("health") or "")[:40],
     )
+
+
+def count(value: Any) -> int | None:
+    """A count, or None for what counts nothing."""
+    return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def zone_of(answer: Answer, timestamp: Any) -> Any:
