@@ -66,7 +66,7 @@ def live(browser, folder, tmp_path_factory):
     with lab(folder, tmp_path_factory.mktemp("lab"), env) as running:
         one = Seen(browser, "about:blank", viewport={"width": 1280, "height": 1000})
         for name in [*NAMES, "probes"]:
-            running.show(one.page, f"{name}.ipynb")
+            one.page.goto(running.url(f"{name}.ipynb"))
             running.run_all(one.page, f"{name}.ipynb")
             done = {key: list(getattr(one, key)) for key in _KEPT}
             for key in _KEPT:
