@@ -142,7 +142,7 @@ def _with_base(
 def _profile_path(where: str | Path, beside: Path | None) -> Path:
     """A path (from the profile that names it), or one of the kit's own by its bare name."""
     text = str(where)
-    if re.fullmatch(r"[A-Za-z0-9_-]+", text) and not Path(text).exists():
+    if re.fullmatch(r"[A-Za-z0-9_ -]+", text) and not Path(text).exists():
         if (own := _OWN / f"{text}.toml").is_file():
             return own
         names = sorted(path.stem for path in _OWN.glob("*.toml"))

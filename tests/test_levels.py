@@ -193,6 +193,7 @@ def test_a_profile_extends_another(tmp_path):
         ("extends = 5", "extends must name one profile"),
         ('extends = "mine.toml"', "does not extend this one"),
         ('extends = "none.toml"', "There is no profile at"),
+        ('extends = "celery operations"', "none of ours has that name. Did you mean 'celery_ops'"),
         ("extend = 5", "Did you mean 'extends'"),
         ("severity = 5", "must be a table"),
     ],
