@@ -444,7 +444,19 @@ def test_moments_with_and_without_a_fraction_are_read(url, monkeypatch):
     )
     journal.record(run, [("a", "sent", {})])
     journal.record(run, [("b", "sent", {})])
-    assert journal.items(run)["at"].dt.hour.tolist() == [3, 4]
+    found = journal.items(run)
+    assert found["at"].dt.hour.tolist() == [3, 4]
+    # of what was never measured too: a frame of many runs has one dtype
+    assert {str(found[name].dtype.tz) for name in ("at", "outcome_at")} == {"UTC"}
+
+
+@pytest.mark.parametrize(
+    ("run", "says"),
+    [("r-9", "There is no run 'r-9', and .* none yet"), ("", "No run was named, and")],
+)
+def test_a_run_that_is_not_there_is_named(journal, run, says):
+    with pytest.raises(RunError, match=says):
+        journal.run(run)
 
 
 def test_an_answer_names_the_newest_five_runs(url):
