@@ -77,8 +77,7 @@ class Entry:
 
     def value(self, column: str) -> Any:
         """What a column says; None for nothing."""
-        text = self.part(column)
-        return value(text)
+        return value(self.part(column))
 
     @property
     def payload(self) -> str | None:

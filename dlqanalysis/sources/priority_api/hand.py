@@ -257,14 +257,12 @@ def _failed_since(entry: Entry, since: datetime, zone: tzinfo) -> bool:
     """Whether an entry failed after a moment by its time, read as late as it can be: in the hour that a clock is set
     back it is a smaller text than one before."""
     time_of = naive(entry.value("failed_at"))
+    if time_of is None:
+        return False
+    if time_of.tzinfo is None:
+        time_of = time_of.replace(tzinfo=zone, fold=1)
     try:
-        return (
-            time_of is not None
-            and (time_of if time_of.tzinfo else time_of.replace(tzinfo=zone, fold=1)).astimezone(
-                UTC
-            )
-            >= since
-        )
+        return time_of.astimezone(UTC) >= since
     except OverflowError:
         return False
 
