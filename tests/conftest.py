@@ -1,5 +1,5 @@
 """Fixtures: `postgres_url`, `redis_url`, `amqp_url`, `amqp_management_url`, `queue_name`, `key_prefix`, `shop_url`,
-`redis_shop`, `amqp_shop`, `journal`, `dead` and `classic` (dead-letter queues), `fresh_export`.
+`redis_shop`, `amqp_shop`, `journal`, `dead` and `classic` (dead-letter queues), `fresh_export`, `shell`.
 
 Environment variables DLQ_* do not reach a test (`clean_env`), so that a laptop's settings change nothing.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -21,6 +22,9 @@ from dlqanalysis.journal import Journal
 from tests import selection
 from tests import services as _services
 from tests.rabbit import Rabbit, rabbit
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 _numbers, _homes = itertools.count(), itertools.count()
 
@@ -185,3 +189,18 @@ def amqp_shop(
     prefix = queue_name("x").removesuffix("x")
     with _services.running_shop(amqp_url, shop_url, prefix) as shop:
         yield shop
+
+
+@pytest.fixture
+def shell() -> Iterator["InteractiveShell"]:
+    """An IPython with the kit loaded, as in a notebook."""
+    import pandas as pd
+    from IPython.core.interactiveshell import InteractiveShell
+
+    import dlqanalysis
+
+    made = InteractiveShell()
+    dlqanalysis.load_ipython_extension(made)
+    yield made
+    made.history_manager.end_session()
+    pd.reset_option("display")

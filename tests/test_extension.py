@@ -6,7 +6,6 @@ import nbformat
 import pandas as pd
 import pyarrow as pa
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
 import dlqanalysis
@@ -18,15 +17,6 @@ from dlqanalysis.frame import empty, from_records
 from dlqanalysis.profile import Profile
 from dlqanalysis.readings import depths
 from tests.books import HOSTILE, SECRET
-
-
-@pytest.fixture
-def shell():
-    made = InteractiveShell()
-    dlqanalysis.load_ipython_extension(made)
-    yield made
-    made.history_manager.end_session()
-    pd.reset_option("display")
 
 
 def shown(shell, value):

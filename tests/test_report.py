@@ -291,7 +291,7 @@ def test_an_empty_week_has_numbers_too(tmp_path):
     assert len(report.rehearse(empty())) == 0
 
 
-def test_a_section_without_anything_is_one_calm_line(tmp_path):
+def test_a_section_without_anything_is_one_calm_line(tmp_path, shell):
     """A quiet week had five boxes with nothing in them, and guides to reading these."""
     none = empty().pipe(dlq.classify).pipe(dlq.fingerprint)
     guide = "*How to read this:* the tallest first.\n## And then?"
@@ -301,12 +301,10 @@ def test_a_section_without_anything_is_one_calm_line(tmp_path):
         if isinstance(shown, str) and shown.startswith("*"):
             cells.append(nbformat.v4.new_markdown_cell(shown))
             continue
-        data = {"text/plain": str(shown)}
-        if isinstance(shown, pd.DataFrame):
-            data["text/html"] = table_html(shown)
-        elif not isinstance(shown, str):
-            data["application/vnd.plotly.v1+json"] = shown.to_plotly_json()
-        output = nbformat.v4.new_output("display_data", data)
+        data, metadata = shell.display_formatter.format(shown)
+        if not data:  # a figure sends itself
+            data = {"application/vnd.plotly.v1+json": shown.to_plotly_json()}
+        output = nbformat.v4.new_output("display_data", data, metadata=metadata)
         cells.append(nbformat.v4.new_code_cell("", outputs=[output]))
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "week.ipynb")
     page = report.html(tmp_path / "week.ipynb").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ import pandas as pd
 from IPython.core.formatters import JSONFormatter
 from traitlets import Unicode
 
+from dlqanalysis.display import EMPTY, REVEALED
 from dlqanalysis.display.card import CARD_WIDTH, READ
 from dlqanalysis.display.grammars import spare
 from dlqanalysis.display.harmless import harmless
@@ -52,8 +53,8 @@ def load(ipython: Any) -> None:
     shown_as(harmless)
     pd.set_option("display.max_columns", 40, "display.max_colwidth", WIDTH, "display.width", 160)
     formatters = ipython.display_formatter.formatters
-    formatters["text/html"].for_type(pd.DataFrame, table_html)
-    formatters["text/html"].for_type(pd.Series, lambda series: table_html(series.to_frame()))
+    formatters["text/html"].for_type(pd.DataFrame, _shown)
+    formatters["text/html"].for_type(pd.Series, lambda series: _shown(series.to_frame()))
     if formatters["text/html"].enabled:  # a terminal shows none of both
         formatters[LIVE_MIME] = LiveTable(parent=ipython.display_formatter)
         formatters[LIVE_MIME].for_type(pd.DataFrame, live)
@@ -89,9 +90,13 @@ def _bare(view: Any) -> tuple[str, dict[str, bool]]:
         table_html(view.frame.iloc[at : at + ROWS], bare=True)
         for at in range(0, len(view.frame), ROWS)
     )
-    return f'<p class="mathjax_ignore"><b>{html.escape(note)}</b></p>{shown}', {
-        "dlq_revealed": True
-    }
+    return f'<p class="mathjax_ignore"><b>{html.escape(note)}</b></p>{shown}', {REVEALED: True}
+
+
+def _shown(frame: pd.DataFrame) -> str | tuple[str, dict[str, str]]:
+    """A frame's table; one without rows says so to a report, too, which need not read HTML for it."""
+    table = table_html(frame)
+    return table if len(frame) else (table, {EMPTY: _why_empty(frame, readable(frame))})
 
 
 class LiveTable(JSONFormatter):

@@ -1,8 +1,6 @@
 """Executed notebook -> one HTML file that opens anywhere."""
 
-import html as markup
 import json
-import re
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,13 +9,12 @@ from typing import Any
 import dlqanalysis
 from dlqanalysis.display.harmless import harmless
 from dlqanalysis.errors import SettingsError
+from dlqanalysis.report.calm import calm
 from dlqanalysis.report.naming import asked_with
 from dlqanalysis.report.running import without_revealed
 
 _PACKAGE = Path(__file__).parents[1]
 _FIGURE = "application/vnd.plotly.v1+json"
-_GUIDE = "*How to read this:*"
-_EMPTY = re.compile(r'<div class="dlq-table mathjax_ignore"><p>([^<]*)</p></div>')
 _SHOWN_AS = [_FIGURE, "text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]
 
 
@@ -52,7 +49,7 @@ def html(
         for output in cell.get("outputs", []):  # a notebook may have been run without our extension
             if _FIGURE in output.get("data", {}):
                 output.data[_FIGURE] = harmless(output.data[_FIGURE])
-    _calm(book)
+    calm(book)
     title, sections = _headings(book)
     figures = any(
         _FIGURE in output.get("data", {})
@@ -85,49 +82,6 @@ def html(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8", errors="backslashreplace")
     return target
-
-
-def _calm(book: Any) -> None:
-    """Where a section has nothing to show, its sentences that say so become one line, without a guide to reading it."""
-    section: list[Any] = []
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            section += [cell] if cell.outputs else []
-            continue
-        kept = []
-        for line in cell.get("source", "").splitlines():
-            if line.startswith("## "):
-                section = []
-            if not line.startswith(_GUIDE) or not _emptied(section):
-                kept.append(line)
-        cell.source = "\n".join(kept)
-
-
-def _emptied(section: list[Any]) -> bool:
-    """Whether the cells of a section have nothing to show; then the first of them says so, and the others nothing."""
-    said = [_nothing(output) for cell in section for output in cell.outputs]
-    told = [text if text.endswith(".") else f"{text}." for text in dict.fromkeys(said) if text]
-    if None in said or not told:
-        return False
-    line = f'<div class="dlq-table"><p>{" ".join(told)}</p></div>'
-    for cell in section[1:]:
-        cell.outputs = []
-    del section[0].outputs[1:]
-    section[0].outputs[0].data = {"text/html": line}
-    return True
-
-
-def _nothing(output: Any) -> str | None:
-    """How an output says, escaped, that there is nothing; a chart without anything says no more than that; None where
-    there is something."""
-    data = output.get("data", {})
-    if _FIGURE in data:
-        return None if data[_FIGURE].get("data") else ""
-    if "text/html" in data:
-        empty = _EMPTY.fullmatch(data["text/html"])
-        return empty[1] if empty else None
-    text = data.get("text/plain", "\n")
-    return None if "\n" in text else markup.escape(text.removeprefix("# "))
 
 
 def _headings(book: Any) -> tuple[str, list[dict[str, str]]]:

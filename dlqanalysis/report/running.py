@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlqanalysis import errors
+from dlqanalysis.display import REVEALED
 from dlqanalysis.errors import DLQError, SettingsError, did_you_mean
 from dlqanalysis.profile import jupyter_folders
 from dlqanalysis.redact import redact
@@ -179,7 +180,7 @@ def _scrubbed(book: Any, hidden: Mapping[str, str]) -> Any:
 def without_revealed(cell: Any) -> None:
     """Takes out what dlq.reveal showed: it was for the eyes of one person."""
     for output in cell.get("outputs", []):
-        if output.get("metadata", {}).get("text/html", {}).get("dlq_revealed"):
+        if output.get("metadata", {}).get("text/html", {}).get(REVEALED):
             output["data"].pop("text/html", None)
 
 
