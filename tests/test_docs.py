@@ -1,6 +1,7 @@
 """What the documents say is so: commands run, tables are fresh, files are in step."""
 
 import ast
+import doctest
 import os
 import re
 import shlex
@@ -173,6 +174,16 @@ def test_docstrings_of_verbs_are_text_on_the_site():
     for name in dlq._FACE:
         text = re.sub(r"`[^`]*`", "", getattr(dlq, name).__doc__ or "")
         assert not re.search(r"<[A-Za-z/]", text), name
+
+
+SHOWN = [path for path in (ROOT / "dlqanalysis").rglob("*.py") if ">>> " in path.read_text()]
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=short)
+def test_what_a_docstring_shows_is_so(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    failed, tried = doctest.testmod(import_module(name))
+    assert tried and not failed
 
 
 def test_the_make_target_of_the_site_is_strict():

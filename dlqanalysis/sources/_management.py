@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dlqanalysis.errors import ConnectError, SettingsError
 from dlqanalysis.sources import _amqp
+from dlqanalysis.sources._counts import depth_of, whole_of
 
 _PATIENCE = 10  #: seconds
 _NUMBERS = (
@@ -124,16 +125,13 @@ class Management:
 
 def _known(told: dict[str, Any]) -> dict[str, Any]:
     """An object without what is misshapen in it: a number that is none, a table that is none. Nobody knows it then."""
+    known = {name: depth_of(value) if name in _NUMBERS else value for name, value in told.items()}
     return {
         name: value
-        for name, value in told.items()
-        if not (name in _NUMBERS and not _is_number(value))
+        for name, value in known.items()
+        if not (name in _NUMBERS and value is None)
         and not (name in _TABLES and not isinstance(value, dict))
     }
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int and abs(value) < 2**53
 
 
 def setting(told: dict[str, Any] | None, argument: str) -> Any:
@@ -144,10 +142,6 @@ def setting(told: dict[str, Any] | None, argument: str) -> Any:
         (told.get("arguments") or {}).get(f"x-{argument}"),
         (told.get("effective_policy_definition") or {}).get(argument),
     ]
-    found = [
-        value
-        for value in found
-        if _is_number(value) or (isinstance(value, str) and argument not in _LIMITS)
-    ]
-    numbers = [value for value in found if isinstance(value, int)]
-    return min(numbers) if numbers else (found[0] if found else None)
+    numbers = [number for number in map(whole_of, found) if number is not None]
+    texts = [value for value in found if isinstance(value, str) and argument not in _LIMITS]
+    return min(numbers) if numbers else (texts[0] if texts else None)

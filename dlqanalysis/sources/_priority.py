@@ -16,6 +16,7 @@ import pyarrow as pa
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.frame import COLUMNS, content_hash, light, to_arrow
 from dlqanalysis.model import duration
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._json_text import members, value
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.text import written
@@ -115,7 +116,7 @@ def record(
         if name in _TIMES:
             found[name] = when(value, zone)
         elif name in _COUNTS:
-            found[name] = _count(value)
+            found[name] = tries_of(value)
         else:
             found[name] = None if value is None else written(value)
     return found
@@ -231,10 +232,3 @@ def hidden(statuses: Iterable[str | None]) -> list[str]:
         f"{len(odd):,} entries lie there although their task is {words}: they are no failures to replay;"
         " status=None shows them."
     ]
-
-
-def _count(value: Any) -> int | None:
-    try:
-        return int(value) if -(2**31) <= int(value) < 2**31 else None
-    except (ValueError, TypeError, OverflowError):
-        return None

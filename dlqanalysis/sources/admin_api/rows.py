@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import content_hash, light, to_arrow
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._payload_state import payload_state
 from dlqanalysis.text import written
 
@@ -148,18 +149,11 @@ def record(row: Row) -> dict[str, Any]:
         if column in _TIMES:
             value = when(value)
         elif column in ("retries", "max_retries"):
-            value = _count(value)
+            value = tries_of(value)
         elif value is not None:
             value = written(value)
         found[column] = value
     return found
-
-
-def _count(value: Any) -> int | None:
-    try:
-        return int(value) if -(2**31) <= int(value) < 2**31 else None
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def framed(rows: Sequence[Row], source: str, columns: Collection[str]) -> pa.Table:

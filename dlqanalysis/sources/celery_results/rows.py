@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._json_text import members
 from dlqanalysis.text import storable
 
@@ -62,7 +63,6 @@ def row(
     args, args_state = _payload(parts.get("args"), "[")
     kwargs, kwargs_state = _payload(parts.get("kwargs"), "{")
     state = max(args_state, kwargs_state, key=_RANK.index)
-    retries = meta.get("retries")
     return {
         "failure_id": f"{_text(task_id)}/{done.isoformat() if done else '-'}",
         "task_id": _text(task_id),
@@ -75,7 +75,7 @@ def row(
         "exception_type": kind,
         "exception_message": message,
         "traceback": _text(meta.get("traceback")),
-        "retries": retries if isinstance(retries, int) and abs(retries) < 2**31 else None,
+        "retries": tries_of(meta.get("retries")),
         "failed_at": done,
         "worker": _text(meta.get("worker")),
         "raw": raw,

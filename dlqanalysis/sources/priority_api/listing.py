@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from dlqanalysis.errors import ConnectError, QueryError, SchemaError
+from dlqanalysis.sources._counts import depth_of
 from dlqanalysis.sources._http import Answer, Client
 from dlqanalysis.sources._json_text import elements, members, value
 from dlqanalysis.sources._priority import PRIORITIES, Entry, naive, offset
@@ -114,7 +115,7 @@ def items_in(client: Client, answer: Answer, shown: str) -> tuple[list[str], int
             if not body.startswith("{"):
                 break
             parts = members(body)
-            said = count(value(parts.get("total")))
+            said = depth_of(value(parts.get("total")))
             total = said if said is not None else total
             body = next((parts[name] for name in _LISTS if name in parts), "")
         if body.startswith("["):
@@ -174,20 +175,15 @@ def stats(client: Client) -> Stats:
     if not isinstance(told, dict):
         raise SchemaError(f"{shown} is no object. Check that the URL ends where /stats begins.")
     queues = told.get("queues") if isinstance(told.get("queues"), dict) else told
-    said = {p: count(queues.get(p)) for p in PRIORITIES}
+    said = {p: depth_of(queues.get(p)) for p in PRIORITIES}
     counts = {p: number for p, number in said.items() if number is not None}
-    total = count(told.get("total_items"))
+    total = depth_of(told.get("total_items"))
     return Stats(
         counts,
         total if total is not None else sum(counts.values()) if counts else None,
         zone_of(answer, told.get("timestamp")),
         written(told.get("health") or "")[:40],
     )
-
-
-def count(value: Any) -> int | None:
-    """A count, or None for what counts nothing."""
-    return value if type(value) is int and 0 <= value < 2**53 else None
 
 
 def zone_of(answer: Answer, timestamp: Any) -> Any:

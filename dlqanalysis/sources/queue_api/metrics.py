@@ -1,16 +1,15 @@
 """The API's metrics in both of their shapes, as queues with counts."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlqanalysis.errors import ConnectError
+from dlqanalysis.sources._counts import depth_of
 from dlqanalysis.sources._http import Client
 from dlqanalysis.text import storable
 
 PATH = "/queue/metrics"
-_MOST = 10**15  #: more than this is no count
 _NAMES = ("name", "queue", "queueName")
 _PAUSED = ("isPaused", "paused", "is_paused")
 _COUNTS = ("counts", "jobCounts")
@@ -71,18 +70,10 @@ def _queue(entry: Mapping[str, Any]) -> Queue:
         if isinstance(value, bool) or (told is entry and name in _ABOUT and name != "paused"):
             continue
         if isinstance(value, int | float | str | None):
-            found[storable(str(name))] = _count(value)
+            found[storable(str(name))] = depth_of(value)
     return Queue(_name(entry), found, paused)
 
 
 def _name(entry: Mapping[str, Any]) -> str:
     found = next((entry[name] for name in _NAMES if isinstance(entry.get(name), str)), "")
     return storable(found)
-
-
-def _count(value: Any) -> int | None:
-    """A count, also where it is written as text; None for what is none."""
-    if isinstance(value, str):
-        value = int(value) if re.fullmatch(r"\d{1,15}", value.strip()) else None
-    good = isinstance(value, int | float) and 0 <= value <= _MOST and value == int(value)
-    return int(value) if good else None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dlqanalysis.frame import content_hash
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._json_text import elements, members, value
 from dlqanalysis.sources.rabbitmq.held import Message
 from dlqanalysis.text import storable
@@ -43,8 +44,7 @@ def payload(message: Message) -> Payload:
     task, own = _text(header("task")), _text(header("id"))
     known = {"task_id": own or _text(message.own_id), "task_name": task}
     kind = "task" if task and own else "bytes"
-    retries = header("retries")
-    retries = retries if isinstance(retries, int) and abs(retries) < 2**31 else None
+    retries = tries_of(header("retries"))
     unreadable = Payload("unreadable", kind, **known, retries=retries)
     if not known["task_name"]:
         unreadable = Payload(
@@ -79,8 +79,7 @@ def _object(text: str, unreadable: Payload) -> Payload:
     args, kwargs = found["args"], found.get("kwargs", "{}")
     if (args[:1], kwargs[:1]) != ("[", "{"):
         return Payload("unreadable", "task1", own, task)
-    retries = value(found.get("retries"))
-    retries = retries if isinstance(retries, int) and abs(retries) < 2**31 else None
+    retries = tries_of(value(found.get("retries")))
     expires = value(found.get("expires"))
     return Payload("complete", "task1", own, task, args, kwargs, retries, expires, True)
 

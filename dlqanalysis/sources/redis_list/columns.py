@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.frame import plain_type
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources.redis_list.rows import (
     COLUMNS,
     NAMES,
     Reader,
-    count,
     exception,
     parsed,
     scalar,
@@ -237,7 +237,7 @@ def _texts(values: list[Any] | None, rows: int) -> pa.Array:
 def _counts(values: list[Any] | None, rows: int) -> pa.Array:
     if values is None:
         return pa.nulls(rows, pa.int32())
-    return pa.array(map(count, values), pa.int32())
+    return pa.array(map(tries_of, values), pa.int32())
 
 
 def _strange(times: pa.Array) -> bool:

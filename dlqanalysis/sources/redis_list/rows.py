@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._json_text import members
 from dlqanalysis.text import storable
 
@@ -44,7 +45,6 @@ NAMES = {
     "tracing": ("trace_id", "traceId", "traceparent", "correlation_id", "correlationId"),
 }  # fmt: skip
 _TYPE = re.compile(r"([A-Za-z_$][\w$.]*(?:Error|Exception)|[A-Z]\w*Timeout)\s*(?::|$)")
-_MANY = 2**31
 _SHAPES = 1_000  #: kinds of messages that are remembered
 _Shape = dict[str, tuple[str, ...]]
 _TEXTS = (
@@ -92,8 +92,8 @@ class Reader:
             ("priority", "priority", scalar),
             ("worker", "worker", scalar),
             ("idempotency_key", "idempotency", scalar),
-            ("retries", "retries", count),
-            ("max_retries", "most", count),
+            ("retries", "retries", tries_of),
+            ("max_retries", "most", tries_of),
             ("first_failed_at", "first", self.moment),
             ("enqueued_at", "enqueued", self.moment),
         ):
@@ -236,15 +236,6 @@ def scalar(value: Any) -> str | None:
     if type(value) is int:
         return str(value)
     return storable(value if isinstance(value, str) else json.dumps(value))
-
-
-def count(value: Any) -> int | None:
-    """A whole number of 32 bits, also when it is written as text; None for anything else."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MANY:
-        return None
-    return value
 
 
 def exception(error: Any, kind: Any, trace: Any) -> tuple[Any, Any, Any]:
