@@ -223,6 +223,14 @@ def test_a_column_of_another_kind_is_told_with_its_file(tmp_path, name, values):
         archive.read(tmp_path)
 
 
+def test_a_file_without_the_key_of_its_failures_is_no_rows_without_a_key(tmp_path):
+    path = Path(archive.append(tmp_path, failures([1]), redact=False)[0])
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(table.drop_columns(["failure_id"]), path)
+    with pytest.raises(SchemaError, match=f"{path.name} has no failure_id, which every file"):
+        archive.read(tmp_path)
+
+
 @pytest.mark.parametrize("said", [b'{"layout": Infinity}', b"[" * 9_999])
 def test_what_a_file_says_of_itself_is_not_believed(tmp_path, said):
     path = Path(archive.append(tmp_path, failures([1]), redact=False)[0])

@@ -113,6 +113,10 @@ def _facts(parquet: Any, part: Part) -> dict[str, Any]:
         raise SchemaError(
             f"{part.path} has layout {layout}, this dlqanalysis knows {LAYOUT}. Install a newer one."
         )
+    if absent := [name for name in ALWAYS if name not in parquet.schema_arrow.names]:
+        raise SchemaError(
+            f"{part.path} has no {' and no '.join(absent)}, which every file of an archive has. Take another copy of it."
+        )
     return told
 
 
