@@ -3,6 +3,7 @@
 import html
 import re
 
+import mistune
 import numpy as np
 import pandas as pd
 import pytest
@@ -262,6 +263,15 @@ def test_the_page_reads_as_it_was_written():
     said = "(to be filled in) a_b [c](d) #1 & <e> *f* {g} $h"
     text = dossier.page(pd.DataFrame({"field": ["title"], "value": [said]}), {})
     assert "| (to be filled in) a" in text and said in html.unescape(text)
+
+
+def test_a_tasks_name_is_written_as_it_is_and_nothing_stands_slanted():
+    said = "memo.send_all _now_ __init__ a__b__c é_é_é *_x_* x_ _y! ![z](u)"
+    text = dossier.page(pd.DataFrame({"task": [said]}), {})
+    assert "memo.send_all" in text and "é_é_é" in text
+    shown = mistune.html(text)
+    assert "<em>" not in shown and "<strong>" not in shown and "<img" not in shown
+    assert said in html.unescape(shown)
 
 
 def test_the_page_lists_who_is_hit_and_no_address():

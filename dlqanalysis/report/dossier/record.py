@@ -1,5 +1,6 @@
 """The head of the incident's record, and the page as Markdown in which nothing from the failures means anything."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -113,18 +114,21 @@ def _table(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-#: In one step: one after the other would spell the # of an earlier one. Brackets of a link need their square ones.
+#: In one step: one after the other would spell the # of an earlier one. Brackets of a link and a picture's sign need
+#: their square ones.
 _DEAD = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-    | {sign: f"&#{ord(sign)};" for sign in "\\`*_{}[]#!|~$^"}
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"&#{ord(sign)};" for sign in "\\`*{}[]#|~$^"}
 )
+_EDGE = re.compile(
+    r"(?<![^\W_])_|_(?![^\W_])"
+)  # one inside of a word, as names have it, means nothing
 
 
 def _safe(text: Any) -> str:
     """One redacted line in which Markdown and HTML mean nothing."""
     line = "".join(c if c.isprintable() else " " for c in redact(str(text))).strip()[:300]
     return (
-        line.translate(_DEAD)
+        _EDGE.sub("&#95;", line.translate(_DEAD))
         .replace("://", "&#58;//")
         .replace("@", "&#64;")
         .replace("www.", "www&#46;")
