@@ -39,6 +39,12 @@ def running():
         started.close()
 
 
+#: JupyterLab's own, while cells come and go under its table of contents (jupyterlab/jupyterlab#16401; seen in 4.6.0).
+_KNOWN = re.compile(
+    r"TypeError: Cannot (read|set) properties of undefined \((reading|setting) 'isRunning'\)"
+)
+
+
 class Seen:
     """A page, and everything that went wrong or out while it loaded: a file, with the network off, or a URL."""
 
@@ -48,14 +54,18 @@ class Seen:
         self.requests, self.errors, self.dialogs, self.blocked = [], [], [], []
         self.page.on("request", lambda r: self.requests.append(r.url))
         self.page.on("requestfailed", lambda r: r.failure == "csp" and self.blocked.append(r.url))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: m.type == "error" and self._error(m.text))
+        self.page.on("pageerror", lambda error: self._error(str(error)))
         self.page.on("dialog", lambda d: (self.dialogs.append(d.message), d.dismiss()))
         self.page.goto(
             page if isinstance(page, str) else page.resolve().as_uri(), wait_until="load"
         )
         until(lambda: self.page.evaluate(_DRAWN), "the charts")
         self.page.wait_for_timeout(300)
+
+    def _error(self, said: str) -> None:
+        if not _KNOWN.search(said):
+            self.errors.append(said)
 
     def outside(self) -> list[str]:
         asked = Counter(self.requests) - Counter(self.blocked)
