@@ -232,10 +232,11 @@ def _refuse(
             f"These failures are of {len(sources)} sources ({', '.join(map(str, sources))}). A plan goes"
             " to one: failures[failures.source == ...]."
         )
-    if limit is None and not failures.attrs.get("narrows", True):
+    everything = len(failures) >= failures.attrs.get("loaded", 0)
+    if limit is None and everything and not failures.attrs.get("narrows", True):
         raise PlanError(
             "These failures were loaded without any filter. Load them with since, queue, task or"
-            " exception, or give the plan a limit: a plan for everything is refused."
+            " exception, filter the frame, or give the plan a limit: a plan for everything is refused."
         )
 
 
