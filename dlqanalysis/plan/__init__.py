@@ -396,3 +396,10 @@ def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profil
         )
     elif not len(asked):
         yield "side effects were not checked: a task may have done its work before it failed."
+    if effects is not None:  # asked is not answered
+        dark = effects.loc[(effects["effect"] == "cannot_tell").to_numpy(), "failure_id"]
+        if count := int(chosen["failure_id"].isin(dark).sum()):
+            yield (
+                f"of {count:,} chosen failures nobody could tell whether their work is done already: the evidence of"
+                " their effects says why."
+            )
