@@ -76,6 +76,7 @@ def load(
         "selection": str(selection),
         "asked": {source.name: selection.as_dict()},
         "narrows": selection.narrows,
+        "loaded": len(failures),  # a frame with fewer rows was narrowed by hand
         "truncated": truncated,
         "notes": notes,
         "source": source.name,

@@ -120,6 +120,7 @@ def test_filters_hold_whatever_the_server_makes_of_them(selection, ids, dialect,
         frame, got = read(server, selection)
     assert set(frame["failure_id"]) == ids
     assert got.truncated is bool(selection.limit)
+    assert any(note.startswith("Cut at 2 rows") for note in got.notes) is got.truncated
 
 
 def test_the_filters_a_server_honours_narrow_what_it_sends():

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 import dlqanalysis as dlq
-from dlqanalysis.errors import RunError
 from dlqanalysis.model import State
 from dlqanalysis.sources.admin_api import AdminMonitor, open_monitor
 from dlqanalysis.sources.admin_api.client import open_client
@@ -103,8 +102,9 @@ def test_too_many_requests_waits_as_told_and_has_an_end():
 def test_without_a_documented_endpoint_nothing_is_asked(habits):
     with AdminServer(**habits) as server:
         chosen = list(items(server).values())
-        with pytest.raises(RunError, match="no POST /archive"):
-            hand(server).send("archive", chosen, "r")
+        receipts = list(hand(server).send("archive", chosen, "r"))
+        assert {one.state for one in receipts} == {State.REFUSED} and len(receipts) == len(chosen)
+        assert all("no POST /archive" in one.detail for one in receipts)
         assert {verb for verb, *_ in server.requests} == {"GET"}
 
 

@@ -289,6 +289,40 @@ def test_the_management_api_tells_of_every_queue(
         assert f"queue {work}" not in named and named["broker"].severity == "ok"
 
 
+def test_tasks_that_celery_keeps_for_later_are_no_dead_letters(
+    amqp_url, amqp_management_url, monkeypatch
+):
+    """Countdowns with quorum queues wait in queues that dead-letter into one another, and nobody takes from them."""
+    later = "celery_delayed_3"
+    with closing(pika.BlockingConnection(pika.URLParameters(amqp_url))) as connection:
+        channel = connection.channel()
+        channel.exchange_declare("celery_delayed_2", "topic")
+        for name in ("celery_delayed_2", later):
+            channel.queue_declare(name, arguments={"x-dead-letter-exchange": "celery_delayed_2"})
+            channel.queue_bind(name, "celery_delayed_2", "#")
+        try:
+            channel.basic_publish("", later, b"x")
+            monkeypatch.setenv("DLQ_CELERY_BROKER_URL", f"{amqp_url}?timeout=0.3")
+            monkeypatch.setenv("DLQ_CELERY_MANAGEMENT_URL", amqp_management_url)
+            monkeypatch.setenv("DLQ_DEAD_URL", f"{amqp_url}?queue=celery_dead")
+            monkeypatch.setenv("DLQ_DEAD_MANAGEMENT_URL", amqp_management_url)
+
+            def told(place):
+                depths = dlq.depths(place)
+                found = depths[depths["queue"].astype("str").str.startswith("celery_delayed_")]
+                return found.set_index(["queue", "state"])["depth"].to_dict() or None
+
+            for place in ("celery", "dead"):
+                assert until(lambda place=place: told(place)) == {(later, "delayed"): 1}
+            assert later not in set(dlq.orphaned(dlq.depths("celery"))["queue"])
+            named = {finding.name for finding in dlq.findings("celery")}
+            assert f"queue {later}" not in named
+        finally:
+            for name in ("celery_delayed_2", later):
+                channel.queue_delete(name)
+            channel.exchange_delete("celery_delayed_2")
+
+
 @pytest.mark.parametrize("odd", [10**400, "many", {"a": 1}, [1], True, 1.5])
 def test_what_the_management_api_cannot_mean_is_not_known(amqp_url, queue_name, odd, monkeypatch):
     numbers = dict.fromkeys(
@@ -307,6 +341,12 @@ def test_what_the_management_api_cannot_mean_is_not_known(amqp_url, queue_name, 
         monitor = dlq.connect_monitor("celery")
         mine = monitor.depths().set_index("queue").loc[[told["name"]]]
         assert mine["depth"].isna().all() and monitor.health()
+
+
+def test_tasks_of_queues_that_nobody_named_are_not_said_to_be_none(amqp_url):
+    found = {f.name: f for f in open_monitor(f"celery+{amqp_url}?timeout=0.3").health()}
+    assert "0 tasks are waiting" not in found["workers"].text
+    assert "No worker named its queues" in found["workers"].text
 
 
 def test_without_the_management_api_a_queue_is_asked_by_name(amqp_url, queue_name):

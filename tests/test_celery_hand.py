@@ -549,6 +549,34 @@ def test_a_role_that_may_not_create_the_claims_is_told_what_to_run(shop_url, red
             db.execute(f"DROP ROLE {token}")
 
 
+def test_a_role_that_others_left_no_rights_on_the_claims_sends_nothing(
+    claims, shop_url, redis_url, token
+):
+    """The first operator made the table of claims; the second is told what to run, and nothing is in doubt."""
+    with psycopg.connect(shop_url, autocommit=True) as db:
+        schema = db.execute("SELECT current_schema()").fetchone()[0]
+        db.execute(f"CREATE ROLE {token} LOGIN PASSWORD 'pw'")
+        db.execute(f"GRANT USAGE ON SCHEMA {schema} TO {token}")
+        db.execute(f"GRANT SELECT ON failed_tasks TO {token}")
+        try:
+            limited = psycopg.conninfo.conninfo_to_dict(shop_url)
+            place = f"{limited['host']}:{limited['port']}/{limited['dbname']}"
+            options = limited["options"].replace(" ", "%20").replace("=", "%3D")
+            url = f"postgresql://{token}:pw@{place}?options={options}"
+            with CeleryHand.connect(url, redis_url) as hand:
+                [told] = [one for one in hand.preflight([]) if one.name == "rights"]
+                assert (
+                    told.blocks and f"GRANT UPDATE ON {schema}.failed_tasks TO {token}" in told.text
+                )
+                assert "GRANT SELECT, INSERT, UPDATE, DELETE ON" in told.text
+                db.execute(f"GRANT UPDATE (status) ON failed_tasks TO {token}")
+                db.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON dlqanalysis_claims TO {token}")
+                assert not [one for one in hand.preflight([]) if one.name == "rights"]
+        finally:
+            db.execute(f"DROP OWNED BY {token}")
+            db.execute(f"DROP ROLE {token}")
+
+
 def test_the_end_of_a_task_is_read_in_the_runbooks_words_and_in_celerys(claims, shop_url):
     said = {
         "a": "success", "b": "SUCCESS", "c": "failed", "d": "FAILURE", "e": "STARTED", "f": "retry",

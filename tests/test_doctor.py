@@ -48,6 +48,17 @@ def test_nothing_connected_is_said_and_looking_makes_no_journal(tmp_path):
     assert not list(tmp_path.rglob("*.sqlite"))
 
 
+def test_a_check_before_replays_that_cannot_be_read_is_told_by_daylight(tmp_path, monkeypatch):
+    ran = tmp_path / "ran"
+    profile = tmp_path / "profile.toml"
+    monkeypatch.setenv("DLQ_PROFILE", str(profile))
+    profile.write_text(f'[preflight.deploys]\ncommand = ["touch", "{ran}"]\n')
+    assert told()["profile"].severity == "ok" and not ran.exists()
+    profile.write_text('[preflight.health]\npage = "https://shop.example/health"\n')
+    found = told()["profile"]
+    assert found.severity == "critical" and "preflight.health has no option 'page'" in found.text
+
+
 def test_files_that_others_may_read_and_files_that_are_wrong(tmp_path, monkeypatch):
     Journal()
     (tmp_path / "dlq-home" / "dlq-journal.sqlite").chmod(0o644)
@@ -198,6 +209,13 @@ def test_a_broker_tells_rights_by_its_management_api(amqp_url, amqp_management_u
     found = told(["rabbit"])
     assert "RabbitMQ" in found["rabbit: reach"].text
     assert "may write (write, configure)" in found["rabbit: rights"].text
+
+
+@pytest.mark.rabbitmq
+def test_the_options_of_a_broker_that_workers_use_are_its_own(amqp_url, monkeypatch):
+    monkeypatch.setenv("DLQ_WORKERS_URL", f"celery+{amqp_url}?timeout=5&queues=memos")
+    found = told(["workers"])
+    assert "RabbitMQ" in found["workers: reach"].text, found["workers: reach"].text
 
 
 @pytest.mark.rabbitmq

@@ -218,3 +218,18 @@ def test_many_failures_lead_to_the_four_questions():
         cells[first + 1 :], ("common_causes", "suspects", "counts", "retry_advice"), strict=False
     ):
         assert f"dlq.{verb}(" in cell.splitlines()[0]
+
+
+def test_who_owns_the_queues_that_are_deep_is_said():
+    profile = Profile(owners={"memos": "documents team", "emails": "messaging team", "a": "nobody"})
+    waiting = pd.concat(
+        [
+            failures((1, {"hours": 1}), queue="memos"),
+            failures((2, {"hours": 1}), queue="emails"),
+            failures((5, {"hours": 1}), queue="unowned"),
+        ]
+    )
+    [depth] = [one for one in health.check(waiting, profile, NOW) if one.name == "depth"]
+    assert depth.text.endswith(" Owners: messaging team (emails), documents team (memos).")
+    [quiet] = [one for one in health.check(failures(), profile, NOW) if one.name == "depth"]
+    assert "Owners" not in quiet.text

@@ -279,6 +279,7 @@ def test_what_is_refused(tmp_path):
     good = frame(failure(1))
     unfiltered = good.copy()
     unfiltered.attrs["narrows"] = False
+    unfiltered.attrs["loaded"] = 1
     both = frame(failure(1), failure(2, source="bullmq:default"))
     for failures, options, words in [
         (good, {"reason": " "}, "needs a reason"),
@@ -292,6 +293,8 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(PlanError, match=words):
             plan(failures, None, **{"reason": "x", "profile": NOBODY, **options})
     assert len(plan(unfiltered, None, reason="x", limit=5, profile=NOBODY).chosen) == 1
+    unfiltered.attrs["loaded"] = 2  # one of two rows is left: somebody chose it
+    assert len(plan(unfiltered, None, reason="x", profile=NOBODY).chosen) == 1
 
 
 def test_the_page_says_what_a_tired_person_needs():

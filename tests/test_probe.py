@@ -56,6 +56,11 @@ def test_three_answers_each_with_its_evidence(shop):
     plan = dlq.plan(failures, reason="x", effects=table.reset_index(), profile=PROFILE, limit=9)
     names = failures.set_index("failure_id")["task_id"]
     assert set(plan.chosen["failure_id"].map(names)) == {"t1", "t2", "t3", "t4"}
+    assert any("of 2 chosen failures nobody could tell" in text for text in plan.warnings)
+    sure = dlq.plan(
+        failures.iloc[1:3], reason="x", effects=table.reset_index(), profile=PROFILE, limit=9
+    )
+    assert len(sure.chosen) == 2 and not any("nobody could tell" in t for t in sure.warnings)
 
 
 def test_after_the_replay_it_is_asked_again(shop):

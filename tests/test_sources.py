@@ -85,6 +85,10 @@ NOTHING = (
     ({"queue": "email"}, ["No failure has the queue 'email' (108 of other queues in this time). Did you mean 'emails'?"]),
     ({"exception": "zzz"}, ["No failure has the exception 'zzz' (108 of other exceptions in this time). There are"
                             " smtplib.SMTPException, ValueError."]),
+    ({"status": "replayed", "task": "nap"}, ["No failure has the task 'nap' (120 of other tasks in this time). There are"
+                                             " api.tasks.send_email, api.tasks.generate_memo, reports.generate_memo."]),
+    ({"status": "archived"}, ["No failure has the status 'archived' (120 of other statuses in this time). There are"
+                             " failed, replayed."]),
     ({"task": "send_emial", "queue": "emails"}, ["No failure has the task 'send_emial' (108 of other tasks in this time)."
                                                  " Did you mean 'send_email'?"]),
     ({"queue": "memos", "exception": "SMTPException"}, ["No failure has the queue 'memos' and the exception 'SMTPException'"
@@ -160,6 +164,7 @@ def test_a_load_says_what_was_asked(url):
             }
         },
         "narrows": True,
+        "loaded": 60,
         "truncated": False,
         "notes": [],
         "source": "celery:failed_tasks",

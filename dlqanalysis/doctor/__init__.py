@@ -29,6 +29,7 @@ from dlqanalysis.profile import (
     variable_of,
 )
 from dlqanalysis.redact import redact
+from dlqanalysis.replay.checks import kinds
 from dlqanalysis.sources import SYSTEMS, capabilities, connect, connect_monitor
 
 SKEW = 5.0  #: seconds that a server's clock may differ from ours: times of failures are compared with ours
@@ -82,6 +83,7 @@ def _own() -> Iterator[Finding]:
 
 def _profile() -> list[Finding]:
     profile = Profile.load()
+    kinds(profile)  # what a replay would ask first; better refused by daylight
     wrong = [_warning("profile", text) for text in names_in.unknown_queries(profile)]
     return wrong or [_ok("profile", f"profile '{profile.name}' is valid")]
 

@@ -6,11 +6,12 @@ cannot be told, with `unknown` saying why), or nothing for a system that has no 
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from dlqanalysis.sources import _redis
 from dlqanalysis.sources._management import Management
 from dlqanalysis.sources.celery.address import Address
+from dlqanalysis.sources.celery_broker.address import Address as Broker
 from dlqanalysis.sources.rabbitmq.address import Address as Queues
 from dlqanalysis.sources.rabbitmq.link import Link
 
@@ -107,10 +108,12 @@ def _allowed(client: Any, user: str) -> dict[str, Any]:
 
 
 def _broker(url: str, management: str | None) -> dict[str, Any]:
-    plain = url.replace("celery+", "", 1)
-    separator = "&" if "?" in plain else "?"
-    plain += "" if "queue=" in plain else f"{separator}queue=none"  # a broker's URL names no queue
-    address = Queues.parse(plain, management)
+    if url.startswith("celery+"):  # its options are not those of dead-letter queues
+        celery = Broker.parse(url)
+        url = celery.broker + (f"?{urlencode({'ca': celery.ca})}" if celery.ca else "")
+    separator = "&" if "?" in url else "?"
+    url += "" if "queue=" in url else f"{separator}queue=none"  # a broker's URL names no queue
+    address = Queues.parse(url, management)
     link = Link(address)
     try:
         version = ".".join(map(str, link.version))

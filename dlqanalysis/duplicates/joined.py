@@ -56,6 +56,7 @@ def joined(*frames: pd.DataFrame, within: str = "10min") -> pd.DataFrame:
             name: asked for frame in frames for name, asked in frame.attrs.get("asked", {}).items()
         },
         "narrows": all(frame.attrs.get("narrows", True) for frame in frames),
+        "loaded": len(made),
         "truncated": any(frame.attrs.get("truncated") for frame in frames),
         "notes": [note for frame in frames for note in frame.attrs.get("notes", [])],
     }

@@ -51,7 +51,8 @@ def check(
     that always fail; `depths`, `workers` and `metrics` are what dlq.depths, dlq.workers and a Prometheus
     answer; `earlier` is what earlier checks saw, without which nobody can say what grows or stands still.
     """
-    limits = limits_of(profile or current_profile())
+    profile = profile or current_profile()
+    limits = limits_of(profile)
     when = pd.Timestamp(moment(now) or datetime.now(UTC))
     past = no_samples() if earlier is None else earlier[earlier["at"] < when]
     found: list[Finding] = []
@@ -59,7 +60,7 @@ def check(
     if failures is not None:
         waiting = failures[~failures["status"].astype("str").str.lower().isin(of_failures.DONE)]
         cut = bool(failures.attrs.get("truncated"))
-        facts = of_failures.Facts(waiting, when, cut, past)
+        facts = of_failures.Facts(waiting, when, cut, past, profile.owners)
         found += [one for judge in of_failures.JUDGES for one in judge(facts, limits)]
         seen["failures"] = len(waiting)
     if executions is not None:

@@ -1,6 +1,6 @@
 """Judges of what failed: how much waits and since when, how fast it comes, what is unreadable or soon forgotten."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,13 +21,25 @@ class Facts:
     """What the judges look at, computed once."""
 
     def __init__(
-        self, waiting: pd.DataFrame, now: pd.Timestamp, truncated: bool, earlier: pd.DataFrame
+        self,
+        waiting: pd.DataFrame,
+        now: pd.Timestamp,
+        truncated: bool,
+        earlier: pd.DataFrame,
+        owners: Mapping[str, str] | None = None,
     ):
         self.waiting = waiting
+        self.owners = owners or {}
         self.earlier = earlier
         self.now = now
         self.ages = (now - waiting["failed_at"]).clip(lower=pd.Timedelta(0))
         self.least = "at least " if truncated else ""  # the load was cut off: there are more
+
+    def whose(self) -> str:
+        """Whom the profile names for the queues that hold most of what waits, as a sentence; else nothing."""
+        queues = self.waiting["queue"].astype("str").value_counts().index
+        told = [f"{self.owners[queue]} ({queue})" for queue in queues if queue in self.owners]
+        return f" Owners: {', '.join(told[:3])}." if told else ""
 
     def since(self, length: timedelta) -> int:
         return int((self.ages <= length).sum())
@@ -73,6 +85,8 @@ def _depth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     text += f"; more than {bound:,} is {severity}." if bound is not None else "."
     if severity == "critical":
         text += " Is it one thing? 10_triage asks in four steps."
+    if severity != "ok":
+        text += facts.whose()
     yield finding(
         "depth",
         severity,

@@ -232,10 +232,11 @@ def _refuse(
             f"These failures are of {len(sources)} sources ({', '.join(map(str, sources))}). A plan goes"
             " to one: failures[failures.source == ...]."
         )
-    if limit is None and not failures.attrs.get("narrows", True):
+    everything = len(failures) >= failures.attrs.get("loaded", 0)
+    if limit is None and everything and not failures.attrs.get("narrows", True):
         raise PlanError(
             "These failures were loaded without any filter. Load them with since, queue, task or"
-            " exception, or give the plan a limit: a plan for everything is refused."
+            " exception, filter the frame, or give the plan a limit: a plan for everything is refused."
         )
 
 
@@ -395,3 +396,10 @@ def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profil
         )
     elif not len(asked):
         yield "side effects were not checked: a task may have done its work before it failed."
+    if effects is not None:  # asked is not answered
+        dark = effects.loc[(effects["effect"] == "cannot_tell").to_numpy(), "failure_id"]
+        if count := int(chosen["failure_id"].isin(dark).sum()):
+            yield (
+                f"of {count:,} chosen failures nobody could tell whether their work is done already: the evidence of"
+                " their effects says why."
+            )

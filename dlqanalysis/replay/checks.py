@@ -37,11 +37,16 @@ _KINDS = ("url", "command", "query")
 _OPTIONS = (*_KINDS, "blocks", "source", "at_most", "at_least")
 
 
+def kinds(profile: Profile) -> dict[str, str]:
+    """Check -> url, command or query; a SettingsError where one cannot be read. Asks and runs nothing."""
+    return {name: _kind(profile, name, check) for name, check in profile.preflight.items()}
+
+
 def preflight(profile: Profile) -> list[Finding]:
     """One finding a check of the profile: ok, or critical (which blocks), or a warning where it may not block."""
     found = []
-    for name, check in profile.preflight.items():
-        kind = _kind(profile, name, check)
+    for name, kind in kinds(profile).items():
+        check = profile.preflight[name]
         try:
             problem, said = _ASK[kind](check)
         except DLQError as error:

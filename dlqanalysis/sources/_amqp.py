@@ -6,6 +6,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from dlqanalysis.errors import SettingsError
 
+#: Celery's queues for countdowns on quorum queues, one a level: tasks pass from one to the next as dead letters,
+#: until it is their time. Nobody takes from them, and nothing in them has failed.
+DELAYING = "celery_delayed_"
+
 
 def parameters(url: str, heartbeat: int = 60, ca: str | None = None) -> Any:
     """pika's ConnectionParameters; amqp://host// and amqp://host/ both mean the vhost "/".

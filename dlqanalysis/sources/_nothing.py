@@ -11,7 +11,10 @@ from dlqanalysis.sources._narrow import DOTTED, is_named
 if TYPE_CHECKING:
     from dlqanalysis.model import Selection, Source
 
-_COLUMNS = {"task": "task_name", "queue": "queue", "exception": "exception_type"}
+_COLUMNS = {
+    "task": "task_name", "queue": "queue", "exception": "exception_type", "status": "status",
+}  # fmt: skip
+_UNSAID = ("failed",)  #: the status that a load asks for by itself: nobody misspelt it
 _LOOK = 1_000  #: failures that are looked at to see what else there is
 _NAMED = 5
 
@@ -20,9 +23,11 @@ def unmatched(source: "Source", selection: "Selection") -> list[str]:
     """For a selection that found nothing: which of its names no failure has, and what was meant; empty when there
     is no failure at all in its time, or no name was asked for."""
     asked = {name: getattr(selection, name) for name in _COLUMNS if getattr(selection, name)}
+    if asked.get("status") == _UNSAID:
+        del asked["status"]
     if not asked:
         return []
-    every = replace(selection, task=(), queue=(), exception=(), limit=_LOOK)
+    every = replace(selection, **dict.fromkeys(asked, ()), limit=_LOOK)
     try:
         read = source.read(every, ())
     except DLQError:  # who answers no wider question said at least that there is nothing
@@ -39,7 +44,7 @@ def unmatched(source: "Source", selection: "Selection") -> list[str]:
         else "No failure"
     )
     said = [
-        f"{who} has the {name} '{word}' ({count} of other {name}s in this time). {_meant(word, name, there[name])}"
+        f"{who} has the {name} '{word}' ({count} of other {_many(name)} in this time). {_meant(word, name, there[name])}"
         for name, words in asked.items()
         for word in words
         if not any(_is(name, one, word) for one in there[name])
@@ -74,6 +79,10 @@ def _meant(word: str, name: str, there: Counter[str]) -> str:
     often = [one for one, _ in there.most_common(_NAMED)]
     rest = f" and {len(there) - _NAMED:,} more" if len(there) > _NAMED else ""
     return f"There are {', '.join(often)}{rest}." if often else f"They name no {name}."
+
+
+def _many(name: str) -> str:
+    return "statuses" if name == "status" else f"{name}s"
 
 
 def _together(asked: dict[str, tuple[str, ...]]) -> str:

@@ -95,10 +95,8 @@ class AdminHand:
         """Replay or archive each item at most once; one receipt an item as soon as it is known."""
         if action == "archive":
             if not self._api.dialect.archives:
-                raise RunError(
-                    f"{self.name} shows no POST /archive in an OpenAPI document, so nothing was archived. Archive"
-                    " in the table."
-                )
+                why = f"{self.name} shows no POST /archive in an OpenAPI document: archive in the table"
+                return [_receipt(item, State.REFUSED, why) for item in items]  # nothing is in doubt
             archiving = Archiving(self._client, self._tries, self._sleep)
             return self._send(items, run_id, archiving)
         if action != "replay":

@@ -54,6 +54,9 @@ class AdminSource:
                 table, sort_keys=[("failed_at", "descending"), ("failure_id", "descending")]
             )
             table, truncated = table.take(newest[: selection.limit]), True
+            listing.notes.append(
+                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+            )
         notes = [*listing.notes]
         if not self._api.dialect.documented:
             notes.append("The API shows no OpenAPI document: its field names are the usual ones.")

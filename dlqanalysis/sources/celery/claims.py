@@ -91,6 +91,25 @@ class Claims:
                 f" {self.marks.fullname} TO {self._engine.url.username or 'this user'}."
             ) from None
 
+    def lacking(self) -> str:
+        """What this user may not do and a replay has to, with what to run; empty where it may do all of it."""
+        name = self._engine.dialect.identifier_preparer.format_table
+        marks, rows = name(self.marks), name(self.table.clause)
+        with self.transaction() as db:
+            user = db.scalar(sa.select(sa.func.current_user()))
+            may = sa.func.has_table_privilege
+            lacks = [
+                right
+                for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+                if not db.scalar(sa.select(may(marks, right)))
+            ]
+            steps = [f"GRANT {', '.join(lacks)} ON {marks} TO {user}"] if lacks else []
+            if not db.scalar(sa.select(sa.func.has_any_column_privilege(rows, "UPDATE"))):
+                steps.append(f"GRANT UPDATE ON {rows} TO {user}")
+        if not steps:
+            return ""
+        return f"{user} may not claim or mark rows. Let the tables' owner run: {'; '.join(steps)}."
+
     def take(
         self, items: Sequence[Item], run_id: str, new_ids: Mapping[str, str]
     ) -> tuple[list[Claim], list[Receipt]]:

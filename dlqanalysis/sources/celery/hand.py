@@ -71,6 +71,8 @@ class CeleryHand:
         """The queues on the broker, and what a message made from a row cannot carry."""
         queues = {item.target or item.queue for item in items} - {""}
         findings = self._broker.findings(queues, {item.target for item in items})
+        if lacking := self._claims.lacking():  # before anything is in doubt
+            findings.append(Finding(name="rights", severity="critical", text=lacking, blocks=True))
         if "body" not in self._claims.table.everything:
             text = "The table keeps arguments only: chains, callbacks and custom headers are not replayed."
             findings.append(Finding(name="payload", severity="warning", text=text))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from dlqanalysis.errors import RunError
 from dlqanalysis.model import Item, Receipt, State
 from dlqanalysis.sources.celery.claims import Claims
 
@@ -25,7 +24,10 @@ class Shelf:
         """Archive rows, or restore them; a receipt each. Never one that is pending or has changed."""
         claims, receipts, moved = self._claims, [], []
         if not claims.table.has("status"):
-            raise RunError(f"{claims.name} has no status column, so nothing can be archived in it.")
+            why = f"{claims.name} has no status column, so nothing can be archived in it"
+            return [
+                Receipt(failure_id=i.failure_id, state=State.REFUSED, detail=why) for i in items
+            ]
         with claims.transaction() as db:
             rows = {row["failure_id"]: row for row in claims.locked(db, items)}
             there = claims.there(db, [i.failure_id for i in items if i.failure_id not in rows])

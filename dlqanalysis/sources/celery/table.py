@@ -103,8 +103,11 @@ class Table:
             bounds = [sa.cast(sa.literal(bound), sa.TIMESTAMP(timezone=True)) for bound in CALENDAR]
             return sa.case((value.between(*bounds), value))
         if SCHEMA[column] == "Int32":
+            if have.type == "int4":
+                return value
             bounded = sa.func.least(sa.func.greatest(value, -(2**31)), 2**31 - 1)
-            return sa.cast(bounded, sa.Integer) if have.type != "int4" else value
+            # both leave nulls out: without a case, what nobody counted would be the least number there is
+            return sa.cast(sa.case((value.is_not(None), bounded)), sa.Integer)
         if have.type == "bytea":
             return value if column == "raw" else sa.func.encode(value, "escape")
         return sa.cast(value, sa.Text) if have.type != "text" else value

@@ -76,8 +76,11 @@ class AmqpQueues:
             if name.endswith(_NO_TASKS) or name.startswith(_NO_TASKS_START):
                 continue
             consumers = told.get("consumers")
+            delays = name.startswith(_amqp.DELAYING)
+            if delays and not told.get("messages_ready"):
+                continue  # there are 28 of them, mostly empty
             graveyard = name in dead and not consumers and name not in consumed
-            waiting = "dead_lettered" if graveyard else "waiting"
+            waiting = "delayed" if delays else "dead_lettered" if graveyard else "waiting"
             oldest = told.get("head_message_timestamp")
             yield {
                 "queue": name,

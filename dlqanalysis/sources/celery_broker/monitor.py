@@ -62,7 +62,7 @@ class CeleryMonitor:
         except ConnectError as error:
             return [Finding(name="broker", severity="critical", text=str(error))]
         waiting = depths[(depths["state"] == "waiting") & (depths["depth"].fillna(0) > 0)]
-        found.append(self._answered(answers, int(waiting["depth"].sum())))
+        found.append(self._answered(answers, depths, int(waiting["depth"].sum())))
         found += self._abandoned(waiting)
         _, twice = rows.running(answers, self.name)
         if twice:
@@ -124,13 +124,15 @@ class CeleryMonitor:
         frame.attrs = {"source": self.name, "notes": notes, "selection": "what workers hold now"}
         return frame
 
-    def _answered(self, answers: Answers, waiting: int) -> Finding:
+    def _answered(self, answers: Answers, depths: pd.DataFrame, waiting: int) -> Finding:
         there = len(answers["active_queues"])
         if there:
             text = f"{there:,} worker{'s' if there > 1 else ''} answered."
             return Finding(name="workers", severity="ok", text=text, facts={"workers": there})
         severity = "critical" if waiting else "warning"
-        text = f"{self._silence()} {waiting:,} tasks are waiting."
+        # without a queue that is known nothing was counted: "0 are waiting" would be a guess
+        told = f"{waiting:,} tasks are waiting." if len(depths) else depths.attrs["notes"][0]
+        text = f"{self._silence()} {told}"
         return Finding(name="workers", severity=severity, text=text, facts={"workers": 0})
 
     def _abandoned(self, waiting: pd.DataFrame) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from dlqanalysis import readings
 from dlqanalysis.errors import ConnectError
 from dlqanalysis.frame import empty
 from dlqanalysis.model import Finding
+from dlqanalysis.sources import _amqp
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.queues import Queues
 
@@ -64,6 +65,9 @@ class RabbitMonitor:
         name = str(told.get("name"))
         if told.get("exclusive") or name.startswith("dlqanalysis.lock."):
             return []  # replies and locks: nobody's work
+        if name.startswith(_amqp.DELAYING):
+            ready = told.get("messages_ready")
+            return [self._row(name, "delayed", ready, told.get("consumers"))] if ready else []
         waiting = "dead_lettered" if name in self._queues.address.queues else "waiting"
         consumers = told.get("consumers")
         head = told.get("head_message_timestamp")
