@@ -131,6 +131,15 @@ def test_a_row_has_what_the_job_says(den):
     assert raw.decode(row["raw"]) == den.redis.hgetall(den.key("42"))
 
 
+def test_a_reason_that_nobody_gave_is_none(den):
+    """BullMQ writes null where a text or nothing was thrown; an error whose message is that word has a stack."""
+    den.job("1", failedReason="null", stacktrace="[]")
+    den.job("2", failedReason="null", stacktrace='["Error: null\\n    at x"]')
+    rows = dlq.load(den.url, since=None).pipe(dlq.classify).set_index("task_id")
+    assert rows["exception_message"].isna().to_dict() == {"default:1": True, "default:2": False}
+    assert rows.loc["default:1", "failure_class"] == "unknown"
+
+
 TYPES = [
     (["Error: boom\n    at x"], "boom", "Error"),
     (["RateLimited: too many\n    at x"], "too many", "RateLimited"),
