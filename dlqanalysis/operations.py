@@ -114,7 +114,8 @@ def figures(
     failures: pd.DataFrame, journal: "Journal | None" = None, now: "str | datetime | None" = None
 ) -> pd.DataFrame:
     """What a Prometheus would say, out of the frames themselves, under the same names and units: depth by queue
-    and priority, failures_per_hour by task, and from the journal's outcomes retry_success_rate of the last hour.
+    and priority, failures_per_hour by task, and from the journal's outcomes retry_success_rate of the last hour,
+    of the frame's own sources: a team's journal has the replays of other systems, too.
     """
     at = pd.Timestamp(moment(now) or datetime.now(UTC))
     waits = failures[~failures["status"].astype("str").str.lower().isin(SETTLED)]
@@ -129,7 +130,8 @@ def figures(
         notes.append("Without a journal nobody knows what became of replays.")
     else:
         items = journal.items()
-        told = items[(items["action"] == "replay") & (items["outcome_at"] > hour)]["outcome"]
+        told = items[(items["action"] == "replay") & (items["outcome_at"] > hour)]
+        told = told.loc[told["source"].isin(_sources(failures)), "outcome"]
         told = told[told.isin([Outcome.SUCCEEDED, Outcome.FAILED_AGAIN])]
         share = float((told == Outcome.SUCCEEDED).mean()) if len(told) else None
         rows.append(
@@ -138,6 +140,12 @@ def figures(
     source = str(failures.attrs.get("source") or "failures")
     frame = readings.metrics({"source": source, "at": at, **row} for row in rows)
     return readings.noted(frame, *notes)
+
+
+def _sources(failures: pd.DataFrame) -> set[str]:
+    """Whose failures these are; where all of them went back, the source that the frame was loaded from."""
+    loaded = failures.attrs.get("source")
+    return {*failures["source"].astype("str").unique(), *([str(loaded)] if loaded else [])}
 
 
 def _counted(

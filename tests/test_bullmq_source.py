@@ -131,6 +131,15 @@ def test_a_row_has_what_the_job_says(den):
     assert raw.decode(row["raw"]) == den.redis.hgetall(den.key("42"))
 
 
+def test_a_reason_that_nobody_gave_is_none(den):
+    """BullMQ writes null where a text or nothing was thrown; an error whose message is that word has a stack."""
+    den.job("1", failedReason="null", stacktrace="[]")
+    den.job("2", failedReason="null", stacktrace='["Error: null\\n    at x"]')
+    rows = dlq.load(den.url, since=None).pipe(dlq.classify).set_index("task_id")
+    assert rows["exception_message"].isna().to_dict() == {"default:1": True, "default:2": False}
+    assert rows.loc["default:1", "failure_class"] == "unknown"
+
+
 TYPES = [
     (["Error: boom\n    at x"], "boom", "Error"),
     (["RateLimited: too many\n    at x"], "too many", "RateLimited"),
@@ -225,6 +234,18 @@ def test_a_queue_that_is_not_there_is_no_empty_one(den, monkeypatch):
     assert [note] == [one for one in watched.attrs["notes"] if "defualt" in one]
 
 
+def test_a_prefix_that_is_not_there_is_no_calm(den):
+    """Without queues= all of a prefix are searched: a typo in it finds none, as a day without failures does."""
+    said = f"There is no queue under the prefix {den.prefix}"
+    for place in (dlq.load(den.url, since=None), dlq.depths(den.url)):
+        (note,) = place.attrs["notes"]
+        assert said in note and "?prefix=" in note
+    den.redis.hset(
+        den.key("meta"), "version", "bullmq:5"
+    )  # a queue without failures is none to be told of
+    assert not dlq.load(den.url, since=None).attrs["notes"]
+
+
 def test_a_job_that_failed_again_is_another_failure(den):
     den.job("1")
     source = connect(den.url)
@@ -240,7 +261,7 @@ def test_a_job_that_failed_again_is_another_failure(den):
 
 def test_nothing_there_is_an_empty_frame(den):
     failures = dlq.load(connect(den.url), since=None)
-    assert len(failures) == 0 and failures.attrs["notes"] == []
+    assert len(failures) == 0
     assert len(dlq.load(connect(den.url), status="waiting")) == 0
     den.redis.set(den.key("failed"), "x")
     named = dlq.load(connect(f"{den.url}&queues=default"), since=None)

@@ -183,7 +183,7 @@ def test_a_frame_without_rows_says_why_where_somebody_knows(tmp_path):
         (dlq.retry_advice(failures), "Nothing is to be said against the retries"),
         (report.archivable(failures), "No failure is older than 30d."),
         (dlq.contradicted(failures, None), "No outcome of a replay speaks against a rule."),
-        (dlq.common_causes(failures), "Nothing began in several queues at once."),
+        (dlq.common_causes(failures), "Nothing is known to have begun in several queues at once."),
         (dlq.looping(failures), "No task failed 3 times or more under one id."),
         (dlq.groups(none), "There is no failure to count."),
         (dlq.duplicates(none), "No failure is known to be a copy of another."),

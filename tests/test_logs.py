@@ -225,6 +225,14 @@ def test_a_log_that_is_not_understood_says_how_to_be(tmp_path):
         rows(tmp_path / "none.log")
 
 
+def test_a_log_in_other_words_says_that_it_makes_no_rows(tmp_path):
+    log = "[2026-11-22 01:00:02] ERROR Job failed: HTTP 429\n[2026-11-22 01:00:03] INFO DLQ has 3\n"
+    head = "%5E%5C%5B(%3FP%3Ctime%3E%5B%5E%5C%5D%5D%2B)%5C%5D%20%5Cw%2B%20(%3FP%3Cmessage%3E.*)"
+    found = rows(write(tmp_path, log, "app.log"), f"tz=UTC&line={head}")
+    assert not len(found)
+    assert "None of 2 lines of app.log is about a task" in found.attrs["notes"][0]
+
+
 def entry(second: int, text, pid="7", unit="celery.service") -> str:
     fields = {
         "__REALTIME_TIMESTAMP": str(1_795_309_200_000_000 + second * 1_000_000),

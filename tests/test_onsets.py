@@ -47,6 +47,20 @@ def test_a_quiet_fortnight_has_no_onset():
         assert not len(dlq.common_causes(quiet))
 
 
+def test_what_cannot_be_told_is_not_said_to_be_nothing():
+    """A fresh incident: three queues fail within seconds, and nothing lies before it to compare with."""
+    now = pd.Timestamp("2026-11-20T12:00:00Z")
+    failures = dlq.from_records(
+        {"source": "x", "failure_id": str(n), "queue": ("critical", "default", "bulk")[n % 3],
+         "failed_at": now + pd.Timedelta(milliseconds=100 * n)} for n in range(135)
+    )  # fmt: skip
+    found = dlq.common_causes(failures.pipe(dlq.classify))
+    assert not len(found)
+    [note] = found.attrs["notes"]
+    assert "too close together" in note
+    assert found.attrs["empty"].startswith("Nothing is known to have begun")
+
+
 @pytest.mark.parametrize("after", [30, 150, 1000])
 def test_a_group_that_began_is_found_with_its_first_failure(after):
     rng = np.random.default_rng(after)

@@ -29,6 +29,7 @@ def test_a_watch_ends_by_itself_and_tells_what_grows(redis_url, key_prefix, caps
     assert grown.is_monotonic_increasing and grown.iloc[-1] > grown.iloc[0]
     rates = dlq.rates(seen)
     assert (rates["seconds"] >= 2).all()
+    assert rates.set_index("queue").loc[lists.dlq, "dead"] == grown.iloc[-1] - grown.iloc[0]
     lists.redis.close()
 
 
@@ -60,6 +61,31 @@ def test_counts_of_bullmq_between_looks_are_rates(bull6):
     assert rates.loc["default", "per_minute"] == pytest.approx(
         240 / rates.loc["default", "seconds"]
     )
+
+
+def test_jobs_that_leave_no_trace_are_not_counted_as_none(bull6):
+    """removeOnComplete, as most have it: four are done, and no count of BullMQ says so."""
+    bull6.fail({"name": "a", "opts": {"attempts": 1}})
+    first = dlq.depths(bull6.url)
+    time.sleep(1.1)
+    bull6.add(*({"name": "work"} for _ in range(4)))
+    bull6.work()
+    until(lambda: len(bull6.peer.ran) >= 4)
+    found = dlq.rates(first, dlq.depths(bull6.url))
+    [row] = found.to_dict("records")
+    assert row["failed"] == row["dead"] == 0
+    assert found[["completed", "per_minute", "success_rate"]].isna().all(axis=None)
+    assert "nobody knows how many were done" in found.attrs["notes"][0]
+
+
+def test_a_drain_is_seen_as_fewer_dead_letters(redis_url, key_prefix):
+    lists = Lists(redis_url, key_prefix)
+    lists.fill(*(message(n) for n in range(5)))
+    first = dlq.depths(lists.url)
+    lists.redis.lpop(lists.dlq, 3)
+    rates = dlq.rates(first, dlq.depths(lists.url)).set_index("queue")
+    assert rates.loc[lists.dlq, "dead"] == -3
+    lists.redis.close()
 
 
 def test_room_of_real_workers_before_a_replay(redis_shop, monkeypatch):
@@ -166,4 +192,8 @@ def test_figures_of_the_frames_have_the_names_and_units_of_a_prometheus(journal)
     assert then["failures_per_hour", '{"task_name": "a"}'] == 3
     known = {name for queries in SETS.values() for name in queries}
     assert set(told["metric"]) <= known and "alerts_per_hour" in told.attrs["notes"][0]
+    # the replays of another system in the same journal are another system's
+    other = failures.assign(source="y").astype({"source": "category"})
+    told = dlq.figures(other, journal).set_index("metric")
+    assert told.isna().loc["retry_success_rate", "value"]
     assert not len(dlq.figures(failures.head(0)))

@@ -297,6 +297,25 @@ def test_a_service_that_asked_for_patience_gets_it():
     assert not warned(300)
 
 
+@pytest.mark.parametrize(
+    ("message", "wait"),
+    [
+        ("Request failed with status code 429, Retry-After: 3600", "3600 s"),
+        ("HTTP 429 {'retry_after': 1800.0}", "1800 s"),
+        ("429 Too Many Requests: retry after 900 seconds", "900 s"),
+        ("429 Too Many Requests: retry after 5 minutes", "1m"),
+        ("429 Too Many Requests (retryAfter=7)", "1m"),
+    ],
+)
+def test_the_time_that_a_service_names_goes_before_that_of_the_rule(message, wait):
+    row = {**failure(1), "exception_type": "AxiosError", "exception_message": message}
+    row |= {"failed_at": datetime.now(UTC) - timedelta(seconds=5)}
+    row.pop("failure_class")
+    made = plan(from_records([row]), None, reason="x", limit=9, profile=ALL)
+    [text] = [text for text in made.warnings if "ask to wait" in text]
+    assert f"ask to wait {wait}, " in text
+
+
 def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():
     def warned(*rows):
         for row in rows:

@@ -219,6 +219,7 @@ def test_outcomes_say_what_is_known_and_no_more(lists, hand):
         "w-000007": Outcome.PENDING,  # its twin never went: that is no return
     }
     assert "does not tell what became of it" in found[by_task["w-000000"]].detail
+    assert "taken back (dlq.undo)" in found["x:" + "0" * 40 + ":1"].detail
 
 
 def test_a_result_backend_tells_more(lists, redis_url, monkeypatch):

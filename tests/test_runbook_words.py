@@ -25,6 +25,8 @@ WORDS = (
     # 1.08, 4.06: the broker
     ("1 Redis", "Error", "connect ECONNREFUSED 127.0.0.1:6379", "transient", ""),
     ("1 Redis", "MaxRetriesPerRequestError", "Reached the max retries per request limit (which is 20)", "transient", "broker"),
+    ("1 Redis", "Error", "Connection is closed.", "transient", "broker"),
+    ("1 Redis", "ReplyError", "READONLY You can't write against a read only replica.", "transient", "broker"),
     ("4 broker", "OperationalError", "Error 111 connecting to redis:6379. Connection refused.", "transient", "broker"),
     ("4 broker", "AMQPConnectionError", "Connection reset by peer", "transient", "broker"),
     ("4 broker", "AccessRefused", "(0, 0): (403) ACCESS_REFUSED - Login was refused", "permanent", "broker"),

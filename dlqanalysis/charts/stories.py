@@ -208,7 +208,7 @@ def sparklines(failures: pd.DataFrame, groups: pd.DataFrame, n: int = 8) -> go.F
         said = f"There is one group, {label(whole[0], 40)}"
     elif not risen and not silent:
         said = (
-            f"Each of the {len(top):,} largest groups still fails, none of them worst after {since}"
+            f"Each of the {len(top):,} largest groups failed after {since}, and none was worst then"
         )
         said += f"; the largest is {label(whole[0], 40)}"
     elif silent == len(top):

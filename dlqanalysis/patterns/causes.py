@@ -57,7 +57,9 @@ def common_causes(
     }
     shares = {"rule_share": "float64", "exception_share": "float64"}
     table = table.astype({**kinds, **shares})
-    table.attrs["empty"] = "Nothing began in several queues at once."
+    # of a fresh incident, with nothing before it, the notes say that it cannot be told
+    table.attrs["notes"] = found.attrs["notes"]
+    table.attrs["empty"] = "Nothing is known to have begun in several queues at once."
     return table
 
 

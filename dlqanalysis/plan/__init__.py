@@ -35,6 +35,9 @@ _HALF_WAY = (
     "process-stopped",
     "process-crashed",
 )  #: rules of what did not come to its end
+#: how many seconds a service said to wait, in a header or in words; another unit is not read
+_AFTER = r"(?i)retry[-_ ]?after\W{1,4}(\d{1,6}(?:\.\d+)?)(?:\s*s(?:ec\w*)?)?(?!\w|\.\d)(?!\s*(?:ms|m|min\w*|h|hours?|d|days?)\b)"
+_LONGEST = timedelta(days=12)  #: six digits of seconds
 _FRESH = timedelta(minutes=10)  #: an error seen so lately still occurs
 _STAYS = ["failure_id", "task_name", "queue", "failure_class"]
 
@@ -367,17 +370,22 @@ def _still_failing(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str
 
 
 def _too_soon(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
-    """Chosen failures whose rule says how long to wait, and whose time has not come."""
+    """Chosen failures whose rule, or whose own words, say how long to wait, and whose time has not come."""
     waits = {rule.name: rule.retry_after for rule in rulebook().rules if rule.retry_after}
-    patient = chosen[chosen["rule"].isin(waits)]
-    for name, rows in patient.groupby(patient["rule"].astype("str")):
+    now = pd.Timestamp(datetime.now(UTC))
+    late = failures[failures["failed_at"] > now - _LONGEST]
+    for name, rows in chosen.groupby(chosen["rule"].astype("str")):
         # the whole group's newest: the service refused us then, whichever of them go
-        newest = failures.loc[failures["rule"].astype("str") == name, "failed_at"].max()
-        due = newest + duration(str(waits[str(name)]))
-        if due > pd.Timestamp(datetime.now(UTC)):
+        mine = late[late["rule"].astype("str") == name]
+        told = mine["exception_message"].str.extract(_AFTER, expand=False).astype("float64")
+        least = duration(waits.get(str(name)) or "0s").total_seconds()
+        asked = told.fillna(0).clip(lower=least)
+        due = (mine["failed_at"] + pd.to_timedelta(asked, unit="s")).max()
+        if asked.max() > 0 and due > now:
+            wait = f"{asked.max():.0f} s" if asked.max() > least else waits[str(name)]
             yield (
-                f"{len(rows):,} failures of rule {name} ask to wait {waits[str(name)]}, and the newest is from"
-                f" {newest:%H:%M:%S}Z: wait until {due:%H:%M:%S}Z, and take a low rate."
+                f"{len(rows):,} failures of rule {name} ask to wait {wait}, and the newest is from"
+                f" {mine['failed_at'].max():%H:%M:%S}Z: wait until {due:%H:%M:%S}Z, and take a low rate."
             )
 
 

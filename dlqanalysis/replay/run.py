@@ -86,7 +86,7 @@ class Run:
         row = self.summary.iloc[0]
         parts = [f"{row[s]:,} {s.replace('_', ' ')}" for s in map(str, State) if row[s]]
         came = [f"{row[o]:,} {o.replace('_', ' ')}" for o in map(str, Outcome) if row[o]]
-        end = f" Stopped: {redact(self.stopped)}." if self.stopped else ""
+        end = f" Stopped: {redact(self.stopped).removesuffix('.')}." if self.stopped else ""
         if self.goes_on and "going on in" not in self.stopped:
             end += f" dlq.resume({self.run_id!r}, to=..., journal=..., confirm=<the plan's id>) goes on."
         text = f"Run {self.run_id}: {row['planned']:,} planned = {' + '.join(parts) or '0'}."

@@ -9,14 +9,16 @@ import pandas as pd
 from dlqanalysis.errors import SchemaError, need
 
 _COUNTED = ("completed", "failed", "waiting")
+_DEAD = ("failed", "dead_lettered")  #: what systems call it
 
 
 def rates(*looks: pd.DataFrame) -> pd.DataFrame:
     """What `dlq.watch` saw, or two or more `dlq.depths`, say of the time between the first and the last look.
 
     One row a queue: source, queue, seconds; completed, failed, waiting (how many more; waiting may be fewer);
-    per_minute (completed and failed), success_rate (0 to 1). A count that fell was cleaned, replayed or began
-    anew, and of jobs that leave no trace when they complete nothing is known: then these are missing.
+    per_minute (completed and failed), success_rate (0 to 1); dead (how many more dead letters lie there; fewer is
+    a drain). A count that fell was cleaned, replayed or began anew, and of jobs that leave no trace when they
+    complete nothing is known: then completed, per_minute and success_rate are missing.
     """
     every = pd.concat([frame for frame in looks if len(frame)] or list(looks[:1]))
     need(every, "source", "queue", "state", "depth", "at", hint="dlq.watch gives one.")
@@ -32,26 +34,34 @@ def rates(*looks: pd.DataFrame) -> pd.DataFrame:
         )
         new = {name: now.get(name, pd.NA) - then.get(name, pd.NA) for name in _COUNTED}
         row["waiting"] = new.pop("waiting")
+        row["dead"] = _more(then, now, _DEAD)
         counted = {name: value for name, value in new.items() if name in now.index}
         if len(counted) < len(new):
             pass  # a system that does not count what it completed
         elif any(pd.isna(value) or value < 0 for value in new.values()):
             notes.append(f"{queue}: its counts fell or are missing between these looks.")
+        elif now["completed"] == 0:  # removeOnComplete, or none ever: no number says which
+            row["failed"] = new["failed"]
+            notes.append(f"{queue}: no completed job is kept, so nobody knows how many were done.")
         else:
             row |= new
             done = int(new["completed"] + new["failed"])
             row["per_minute"] = 60 * done / row["seconds"]
-            if now["completed"] == 0 and now["failed"] > 0:
-                notes.append(f"{queue}: no completed job is kept, so it has no success rate.")
-            elif done:
+            if done:
                 row["success_rate"] = int(new["completed"]) / done
         rows.append(row)
     types = {"source": "str", "queue": "str", "seconds": "float64"}
     types |= dict.fromkeys(("completed", "failed", "waiting"), "Int64")
-    types |= {"per_minute": "float64", "success_rate": "float64"}
+    types |= {"per_minute": "float64", "success_rate": "float64", "dead": "Int64"}
     found = pd.DataFrame(rows, columns=list(types)).astype(types)
     found.attrs["notes"] = notes
     return found
+
+
+def _more(then: "pd.Series[int]", now: "pd.Series[int]", states: tuple[str, ...]) -> Any:
+    """How many more of the states that both looks tell; missing where neither tells one."""
+    both = [name for name in states if name in now.index and name in then.index]
+    return sum(now[name] - then[name] for name in both) if both else pd.NA
 
 
 def capacity(depths: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:

@@ -66,6 +66,8 @@ def columns(
     array = pc.binary_join_element_wise(pa.scalar("["), data, pa.scalar("]"), pa.scalar(""))
     options = _Options(opts)
     stacks = stacks or Stacks.of([None] * rows)
+    # BullMQ writes null where what was thrown had no message, a bare text say: nobody's words, and no verdict's
+    unsaid = pc.and_(pc.equal(text["failedReason"], "null"), pc.equal(pa.array(stacks.lengths), 0))
     score = _text(_binary(scores))
     failed = pc.coalesce(_time(score), _time(text["finishedOn"]))
     place = pa.scalar(shown(queue).replace(":", "%3A"))
@@ -81,7 +83,7 @@ def columns(
         "kwargs": pc.if_else(object_, data, nothing),
         "payload_state": _state(column, text, reads, options),
         "exception_type": _types(stacks, text["failedReason"]),
-        "exception_message": text["failedReason"],
+        "exception_message": pc.if_else(unsaid, nothing, text["failedReason"]),
         "retries": pc.coalesce(_count(text["atm"]), _count(text["attemptsMade"])),
         "max_retries": _count(options.at("$.attempts")),
         "enqueued_at": _moment(_time(text["timestamp"])),

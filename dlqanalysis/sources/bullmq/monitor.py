@@ -15,7 +15,7 @@ from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import health, jobs, standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
-from dlqanalysis.sources.bullmq.pages import find_queues, unheard_of
+from dlqanalysis.sources.bullmq.pages import find_queues, no_queue, unheard_of
 from dlqanalysis.sources.bullmq.workers import workers
 
 if TYPE_CHECKING:
@@ -178,9 +178,9 @@ class BullMonitor:
         known, whole = find_queues(client, prefix, b"meta", "hash")
         failed, also = find_queues(client, prefix)
         cut = "The search for queues was stopped: this Redis has too many keys. Name them: ?queues=a,b."
-        return [Keys(prefix, queue) for queue in sorted({*known, *failed})], (
-            [] if whole and also else [cut]
-        )
+        queues = sorted({*known, *failed})
+        notes = [] if queues else [no_queue(prefix)]
+        return [Keys(prefix, queue) for queue in queues], notes if whole and also else [cut]
 
     def _framed(self, keys: Keys, ones: Sequence[standing.Standing], gone: set[bytes]) -> pa.Table:
         began = [one.fields["processedOn"] if one.state == "active" else None for one in ones]

@@ -203,6 +203,11 @@ def unheard_of(client: "redis.Redis", prefix: bytes, queues: Iterable[bytes]) ->
     ]
 
 
+def no_queue(prefix: bytes) -> str:
+    """What to know where no queue was named and none was found: a typo would read as if nothing had failed."""
+    return f"There is no queue under the prefix {shown(prefix)}: none has run yet, or ?prefix= or the database has a typo."
+
+
 def _pairs(flat: list[Any]) -> list[tuple[bytes, bytes]]:
     if flat and isinstance(flat[0], tuple | list):
         return [(job, score) for job, score in flat]

@@ -13,7 +13,7 @@ from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.bullmq import jobs, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
-from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues, unheard_of
+from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues, no_queue, unheard_of
 
 if TYPE_CHECKING:
     import redis
@@ -179,7 +179,10 @@ class BullSource:
     def _queues(self, notes: list[str]) -> list[bytes]:
         if self.address.queues:
             return [queue.encode() for queue in self.address.queues]
-        found, complete = find_queues(self.link.client, self.address.prefix.encode())
+        prefix = self.address.prefix.encode()
+        found, complete = find_queues(self.link.client, prefix)
+        if not found and complete and not find_queues(self.link.client, prefix, b"meta", "hash")[0]:
+            notes.append(no_queue(prefix))
         if not complete:
             notes.append(
                 "The search for queues was stopped: this Redis has too many keys. Name them: ?queues=a,b"

@@ -60,6 +60,7 @@ class Tally:
     heads: int = 0
     other_errors: int = 0  #: lines at ERROR or CRITICAL that are about no task
     no_time: int = 0
+    told: int = 0  #: lines about a task, in a worker's words
 
 
 #: whether a task is known to have failed or been tried again: successes of others are no news
@@ -91,6 +92,7 @@ def of_text(
         start = head.start(groups["message"]) if own else head.end()
         about = event(line, start, own or head["worker"] is not None)
         if about is not None:
+            tally.told += 1
             if about.kind == "succeeded" and not known(about.task_id or ""):
                 continue
             when = moment(head[groups["time"]], address)
@@ -125,6 +127,7 @@ def of_journal(
         if (head or about) and key in held:
             yield held.pop(key)
         if about is not None:
+            tally.told += 1
             held[key] = Record(offset, when, host, about, line)
             if rest:
                 held[key].add(rest)

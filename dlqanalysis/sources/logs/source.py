@@ -200,6 +200,13 @@ def _told(tally: Tally, address: Address) -> Iterator[str]:
             f"No line of {address.name} begins with a time in a form that is known: say how lines begin with the"
             " option line= (docs/operations.md)."
         )
+    elif (
+        not tally.told
+    ):  # such as the log of another kind of worker, whose lines `line=` lets begin but not mean
+        yield (
+            f"None of {tally.heads:,} lines of {address.name} is about a task in the words of a Celery worker"
+            " (Task name[id] ...): of other lines no rows are made."
+        )
     if tally.other_errors:
         yield (
             f"{tally.other_errors:,} lines of {address.name} at ERROR or CRITICAL are about no task, such as lost"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dlqanalysis.sources.redis_list.address import Address
 
 _OTHER = {"quarantine": "it is in quarantine", "archive": "archived", "purge": "purged"}
+_UNNOTED = "the ledger does not have it (any more): it was taken back (dlq.undo), or sent over two months ago"
 _TAKEN = "a consumer took it, and a list does not tell what became of it"
 
 
@@ -42,7 +43,7 @@ def outcomes(
     for text in items:
         note = sent.get(text)
         if note is None:
-            outcome, why = Outcome.UNKNOWN, "the ledger does not have it"
+            outcome, why = Outcome.UNKNOWN, _UNNOTED
         elif note.action in _OTHER:
             outcome, why = Outcome.SUCCEEDED, _OTHER[note.action]
         elif states.get(ids[text]) == "SUCCESS":
