@@ -61,7 +61,7 @@ class Profile:
     )  #: task -> queue, where the source's own is not to be trusted
     signatures: Mapping[str, str] = field(
         default_factory=dict
-    )  #: task -> its parameters, as its def has them; see fits.py
+    )  #: task -> its parameters, as its def has them; see payload/signatures.py
     links: Mapping[str, str] = field(
         default_factory=dict
     )  #: trace, or a rule, task or class -> a page; see known.linked

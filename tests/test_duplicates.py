@@ -1,5 +1,6 @@
 """Failures that stand for the same work; what cannot be told is a row too."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -10,6 +11,8 @@ from dlqanalysis.duplicates.effects import side_effects
 from dlqanalysis.duplicates.keys import business_keys
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
+from dlqanalysis.patterns.lives import affected
+from dlqanalysis.profile import Profile
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 MEMO = "memo_{property_id}_{template_id}"
@@ -214,6 +217,38 @@ def test_keys_of_the_failure_itself_and_inside_objects():
 def test_a_template_that_does_not_hold_is_refused(template):
     with pytest.raises(SettingsError, match=r"memo_\{property_id\}"):
         duplicates(empty(), template)
+
+
+def test_positional_arguments_have_the_names_that_signatures_give_them():
+    """A memo was sent a second time: its property stood in args, so that its key could not be built."""
+    taken = Profile(
+        signatures={
+            "generate_memo": "property_id: int, user = None, *, template_id: int = 3",
+            "mail.send": "to: str",
+        }
+    )
+    failures = from_records(
+        [
+            failure("both", 0, args=[1, {"id": 5}], kwargs={"template_id": 3}),
+            failure("kwargs", 1, args=[9], kwargs={"property_id": 1, "template_id": 3}),
+            failure("short", 2, args=[], kwargs={"template_id": 3}),
+            failure("odd", 3, args={"property_id": 1}, kwargs={"template_id": 3}),
+            failure("other", 4, args=[1], kwargs={"template_id": 3}, task_name="other"),
+        ]
+    )
+    keys = business_keys(failures, MEMO, taken)
+    assert list(keys.fillna("-")) == ["memo_1_3", "memo_1_3", "-", "-", "-"]
+    assert business_keys(failures, "{user.id}", taken).fillna("-").tolist() == ["5", *"----"]
+    found = duplicates(failures, MEMO, profile=taken)
+    copies = found[found["kind"] == "business_key"]
+    assert list(copies["failure_id"]) == ["both", "kwargs"]
+    done = side_effects(failures.head(1), MEMO, ["memo_1_3"], taken)
+    assert list(done["effect"]) == ["done"]
+    assert list(affected(failures, replace(taken, affected=("property_id",)))["failures"]) == [2]
+    [note] = duplicates(
+        from_records([failure("a", args=[1], kwargs={})]), "memo_{property_id}"
+    ).attrs["notes"]
+    assert "What stands in args has names by [signatures] of the profile" in note
 
 
 def test_a_template_reaches_nothing_but_the_payload():

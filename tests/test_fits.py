@@ -6,7 +6,7 @@ import pytest
 
 import dlqanalysis as dlq
 from dlqanalysis.errors import SettingsError
-from dlqanalysis.patterns.fits import signature
+from dlqanalysis.payload.signatures import signature
 from dlqanalysis.plan import plan
 from dlqanalysis.profile import Profile
 

@@ -11,10 +11,14 @@ from dlqanalysis.duplicates.keys import NEEDED, NO_TEMPLATE, Keys, built
 from dlqanalysis.errors import SchemaError, need
 from dlqanalysis.model import duration
 from dlqanalysis.payload import same_content
+from dlqanalysis.profile import Profile
 
 
 def duplicates(
-    failures: pd.DataFrame, key: Keys | None = None, within: str | None = None
+    failures: pd.DataFrame,
+    key: Keys | None = None,
+    within: str | None = None,
+    profile: Profile | None = None,
 ) -> pd.DataFrame:
     """One row a failure that has copies, for each kind of copy.
 
@@ -23,7 +27,7 @@ def duplicates(
     copies and first are missing). Then key, copies, first (the oldest whose payload is complete, else
     the oldest), source, failure_id, failed_at, because. `key` is a template such as
     memo_{property_id}_{template_id} for all tasks, or a mapping task -> template: tasks it does not name
-    are not asked about. With `within` (such as 24h) equal payloads and keys are copies only when no more
+    are not asked about. Names of positional arguments come from the profile's [signatures]. With `within` (such as 24h) equal payloads and keys are copies only when no more
     than that lies between one and the next. `attrs["says"]` counts them in a sentence; `attrs["notes"]` name
     what a template asks for and no payload has.
     """
@@ -36,7 +40,7 @@ def duplicates(
     ranked = _ranked(failures)
     tables, notes = [_entries(ranked, gap)], []
     if key:
-        keys, problems, notes = built(ranked, key)
+        keys, problems, notes = built(ranked, key, profile)
         codes = _apart(ranked, pd.factorize(keys)[0], gap)
         tables.append(_copies(ranked, codes, "business_key", keys, "same business key"))
         asked = (problems.notna() & (problems != NO_TEMPLATE)).to_numpy(bool)

@@ -7,10 +7,14 @@ import pandas as pd
 
 from dlqanalysis.duplicates.keys import Keys, built
 from dlqanalysis.errors import SchemaError
+from dlqanalysis.profile import Profile
 
 
 def side_effects(
-    failures: pd.DataFrame, key: Keys, done: "pd.DataFrame | Iterable[str] | None"
+    failures: pd.DataFrame,
+    key: Keys,
+    done: "pd.DataFrame | Iterable[str] | None",
+    profile: Profile | None = None,
 ) -> pd.DataFrame:
     """Whether the work of each failure is already done: source, failure_id, key, effect, evidence.
 
@@ -18,7 +22,7 @@ def side_effects(
     whose other columns become the evidence. effect is done, not_done or cannot_tell: the key could not
     be built, or no lookup was made (done=None). `attrs["says"]` counts them in a sentence.
     """
-    keys, problems, notes = built(failures, key)
+    keys, problems, notes = built(failures, key, profile)
     seen, texts = _seen(done)
     places = seen.get_indexer(pd.Index(keys)) if len(seen) else np.full(len(keys), -1)
     known = keys.notna().to_numpy()

@@ -9,6 +9,9 @@ import pandas as pd
 
 from dlqanalysis.errors import SettingsError, did_you_mean
 from dlqanalysis.payload import fields_at, flat, parsed
+from dlqanalysis.payload.signatures import named
+from dlqanalysis.profile import Profile
+from dlqanalysis.profile import profile as current_profile
 
 Keys = str | Mapping[str, str]  #: a template for all tasks, or task -> template
 NO_TEMPLATE = "no key template for this task"
@@ -17,19 +20,23 @@ _OWN = ("task_name", "queue", "task_id", "idempotency_key")
 NEEDED = (*_OWN, "args", "kwargs", "payload_state", *_DATES.values())
 
 
-def business_keys(failures: pd.DataFrame, key: Keys) -> pd.Series:
+def business_keys(failures: pd.DataFrame, key: Keys, profile: Profile | None = None) -> pd.Series:
     """The business key of each failure, missing where it cannot be built.
 
-    A name in braces is looked up in kwargs (user.id goes inside), a number in args ({0} is the first).
+    A name in braces is looked up in kwargs (user.id goes inside), then in the positional argument that the profile's
+    [signatures] call so; a number in args ({0} is the first).
     {task_name}, {queue}, {task_id}, {idempotency_key}, and the UTC dates {failed_on} and {enqueued_on}
     are the failure's own, where kwargs has no such name.
     """
-    return built(failures, key)[0]
+    return built(failures, key, profile)[0]
 
 
-def built(failures: pd.DataFrame, key: Keys) -> tuple[pd.Series, pd.Series, list[str]]:
+def built(
+    failures: pd.DataFrame, key: Keys, profile: Profile | None = None
+) -> tuple[pd.Series, pd.Series, list[str]]:
     """The key of each failure, and what kept it from being built; one of the two is missing. With notes on names that
     no failure has."""
+    profile = profile or current_profile()
     rows = failures[[*NEEDED]].reset_index(drop=True)
     keys = [pd.Series(dtype="str")]
     problems = [pd.Series(dtype="str")]
@@ -38,7 +45,7 @@ def built(failures: pd.DataFrame, key: Keys) -> tuple[pd.Series, pd.Series, list
         here = rows if mask.all() else rows.loc[mask]
         text, problem = None, pd.Series(None, here.index, dtype="str")
         for literal, name in _parts(template):
-            piece = literal if name is None else literal + _field(here, name)
+            piece = literal if name is None else literal + _field(here, name, profile)
             text = piece if text is None else text + piece  # one missing field, and there is no key
             if name and len(here) and piece.isna().all():
                 notes.append(_nowhere(here, name, template))
@@ -61,6 +68,8 @@ def _nowhere(failures: pd.DataFrame, name: str, template: str) -> str:
     paths = Counter(path for value in values if isinstance(value, kind) for path in flat(value))
     there = [path.replace("[", "").replace("]", "") for path, _ in paths.most_common(30)]
     hint = did_you_mean(name, there) if there else f"No {column} could be read."
+    if not there and column == "kwargs" and failures["args"].str.len().gt(2).any():
+        hint = "What stands in args has names by [signatures] of the profile, numbers without."
     return f"No failure has {name}, which the key {template} asks for. {hint}"
 
 
@@ -96,9 +105,11 @@ def _parts(template: str) -> list[tuple[str, str | None]]:
     return [(literal, name) for literal, name, _, _ in parts]
 
 
-def _field(failures: pd.DataFrame, name: str) -> pd.Series:
+def _field(failures: pd.DataFrame, name: str, profile: Profile) -> pd.Series:
     """One field of a template for each failure, as text; missing where there is none."""
-    column = fields_at(failures["args" if name.isdecimal() else "kwargs"], name)
+    column = (
+        fields_at(failures["args"], name) if name.isdecimal() else named(failures, name, profile)
+    )
     if name in _DATES:
         return column.fillna(failures[_DATES[name]].dt.strftime("%Y-%m-%d").astype("str"))
     if name in _OWN:

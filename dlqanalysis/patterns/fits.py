@@ -1,33 +1,19 @@
 """Whether payloads fit their tasks: against signatures that the profile writes down, and how large they are.
 
-`[signatures]` in the profile: `generate_memo = "property_id: int, template_id: int = 1, *, urgent = False"`. It is
-read as Python reads a `def`, and never run; int, str, float, bool, list and dict are checked, other types are not.
+Of types int, str, float, bool, list and dict are checked, others are not.
 """
 
-import ast
 import inspect
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dlqanalysis.errors import SettingsError, need
+from dlqanalysis.errors import need
 from dlqanalysis.payload import UNREADABLE, parsed
+from dlqanalysis.payload.signatures import TYPES, signature
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "int": (int,),
-    "str": (str,),
-    "float": (int, float),
-    "bool": (bool,),
-    "list": (list,),
-    "dict": (dict,),
-    "None": (type(None),),
-}
-_KINDS = ("posonlyargs", "args", "kwonlyargs")
 
 
 def misfits(failures: pd.DataFrame, profile: Profile | None = None) -> pd.DataFrame:
@@ -80,53 +66,6 @@ def payload_sizes(failures: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("largest", ascending=False, kind="stable", ignore_index=True)
 
 
-@lru_cache(maxsize=512)
-def signature(text: str, task: str = "") -> inspect.Signature:
-    """A signature as the profile writes it, or a sentence about what is wrong in it."""
-    try:
-        (node,) = ast.parse(f"def f({text}): pass").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        node = None
-    if not isinstance(node, ast.FunctionDef) or len(node.body) != 1:
-        raise SettingsError(
-            f"The profile's signature of {task} cannot be read. Write what stands between the brackets of its"
-            ' def: "order_id: int, retry = False".'
-        )
-    found, given = [], node.args
-    several = len(given.posonlyargs) + len(given.args) - len(given.defaults)
-    kinds = zip(
-        _KINDS,
-        (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
-         inspect.Parameter.KEYWORD_ONLY),
-        strict=True,
-    )  # fmt: skip
-    place = 0
-    for name, kind in kinds:
-        for number, one in enumerate(getattr(given, name)):
-            keyword = kind is inspect.Parameter.KEYWORD_ONLY
-            free = given.kw_defaults[number] is not None if keyword else place >= several
-            place += not keyword
-            default = None if free else inspect.Parameter.empty
-            found.append(
-                inspect.Parameter(one.arg, kind, default=default, annotation=_types(one.annotation))
-            )
-        if name == "args" and given.vararg:
-            found.append(inspect.Parameter(given.vararg.arg, inspect.Parameter.VAR_POSITIONAL))
-    if given.kwarg:
-        found.append(inspect.Parameter(given.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
-    try:
-        return inspect.Signature(found)
-    except ValueError as error:  # one name twice
-        raise SettingsError(f"The profile's signature of {task} is none: {error}.") from None
-
-
-def _types(node: ast.expr | None) -> Any:
-    """The names of a type that can be checked, such as ("int", "None"); empty for any other."""
-    parts = [] if node is None else ast.unparse(node).split("|")
-    names = tuple(part.strip() for part in parts)
-    return names if all(name in _TYPES for name in names) else ()
-
-
 def _because(signature: inspect.Signature, args: Any, kwargs: Any) -> str:
     """Why a call of that signature would fail; empty where it fits or nobody can tell."""
     args = [] if args is UNREADABLE else args
@@ -140,7 +79,7 @@ def _because(signature: inspect.Signature, args: Any, kwargs: Any) -> str:
     for name, value in bound.arguments.items():
         wanted = signature.parameters[name].annotation
         names = wanted if isinstance(wanted, tuple) else ()
-        types = tuple(kind for one in names for kind in _TYPES[one])
+        types = tuple(kind for one in names for kind in TYPES[one])
         fits = isinstance(value, types) and (bool in types or not isinstance(value, bool))
         if types and not fits:
             return f"{name} is {type(value).__name__}, not {' or '.join(names)}"

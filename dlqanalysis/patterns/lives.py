@@ -12,7 +12,7 @@ from dlqanalysis.frame import error_of
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import moment
 from dlqanalysis.patterns.known import Known, known
-from dlqanalysis.payload import fields_at
+from dlqanalysis.payload.signatures import named
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 
@@ -116,7 +116,7 @@ def affected(failures: pd.DataFrame, profile: Profile | None = None) -> pd.DataF
     profile = profile or current_profile()
     parts = []
     for field in profile.affected:
-        values = fields_at(failures["kwargs"], field)
+        values = named(failures, field, profile)
         there = failures[values.notna()]
         if not len(there):
             continue

@@ -99,14 +99,14 @@ def plan(
         hold_acted_on(held, failures, everywhere, source, action)
     if action == "replay":
         if duplicates is None:
-            duplicates = find_duplicates(failures, key=dict(profile.keys) or None)
+            duplicates = find_duplicates(failures, dict(profile.keys) or None, profile=profile)
         hold_unsafe(
             held, failures, generation, duplicates, effects, workers, max_generations, profile
         )
     failure_class = failures["failure_class"].astype("str")
     wrong = ~failure_class.isin([str(name) for name in classes]) & ~repaired
     held.hold(wrong, "class is " + failure_class)
-    keys = _keys(failures, per_key)
+    keys = _keys(failures, per_key, profile)
     if per_key_limit is not None:
         told = f"over the limit of {per_key_limit:,} of its {per_key}"
         held.hold_beyond(keys != "", per_key_limit, keys, told)
@@ -268,15 +268,16 @@ def _generations(failures: pd.DataFrame, history: pd.DataFrame, source: str) -> 
     return first.where(known.isna(), known.fillna(0).astype("int64") + 1)
 
 
-def _keys(failures: pd.DataFrame, per_key: str | None) -> pd.Series:
+def _keys(failures: pd.DataFrame, per_key: str | None, profile: Profile) -> pd.Series:
     """A short hash of what must go one at a time; empty without `per_key`, and where it cannot be built."""
     if not per_key:
         return pd.Series("", index=failures.index, dtype="str")
     template = per_key if "{" in per_key else f"{{{per_key}}}"
-    keys = business_keys(failures, template)
+    keys = business_keys(failures, template, profile)
     if not keys.notna().any():
         raise PlanError(
-            f"No payload has what per_key='{per_key}' asks for. Name a field of kwargs, such as tenant_id."
+            f"No payload has what per_key='{per_key}' asks for. Name a field of kwargs, such as tenant_id, or one of args by its"
+            " number, such as {0}, or by the name that [signatures] of the profile give it."
         )
     hashes = {
         key: hashlib.sha256(str(key).encode("utf-8", "backslashreplace")).hexdigest()[:12]

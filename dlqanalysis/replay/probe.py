@@ -57,7 +57,7 @@ def probe(failures: pd.DataFrame, source: Any, profile: Profile | None = None) -
             continue
         mine = failures[names == task]
         found = _found(queries(opened), query, template, mine)
-        parts.append(side_effects(mine, template, found))
+        parts.append(side_effects(mine, template, found, profile))
         left &= names != task
     if left.any():
         untold = side_effects(failures[left], "{idempotency_key}", None)
