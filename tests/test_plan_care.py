@@ -329,6 +329,15 @@ def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():
     assert any(
         "1 chosen failures were stopped half-way" in text and "acks_late" in text for text in texts
     )
-    assert not any("test run" in text for text in texts)
+    assert not any("test run" in text or "waited too long" in text for text in texts)
+    late = failure(
+        3, exception_type="requests.exceptions.ReadTimeout", exception_message="Read timed out."
+    )
+    texts = warned(late, failure(2))
+    assert any(
+        "1 chosen failures waited too long for an answer" in text and "done all the same" in text
+        for text in texts
+    )
+    assert not any("half-way" in text for text in texts)
     [real] = [text for text in warned(failure(1)) if "test run" in text]
     assert "a real one" in real

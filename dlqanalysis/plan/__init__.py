@@ -1,25 +1,22 @@
 """Who goes back, who stays, and why: a frozen list whose id is a hash of all of it."""
 
 import hashlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from dlqanalysis.classify import classify
-from dlqanalysis.classify.rules import rulebook
 from dlqanalysis.duplicates import duplicates as find_duplicates
 from dlqanalysis.duplicates.keys import business_keys
 from dlqanalysis.errors import PlanError, did_you_mean
 from dlqanalysis.fingerprint import fingerprint
 from dlqanalysis.frame import check, content_hash
 from dlqanalysis.journal import Journal
-from dlqanalysis.model import FailureClass, State, duration, worldwide
+from dlqanalysis.model import FailureClass, State, worldwide
 from dlqanalysis.patterns.fits import misfits
+from dlqanalysis.plan.cautions import cautions
 from dlqanalysis.plan.frozen import ACTIONS, CHOSEN, FLEETING, Plan
 from dlqanalysis.plan.reasons import (
     Held,
-    by_grade,
     hold_acted_on,
     hold_ungraded,
     hold_unsafe,
@@ -30,15 +27,6 @@ from dlqanalysis.profile import profile as current_profile
 
 __all__ = ["ACTIONS", "FLEETING", "Plan", "plan", "undo"]
 
-_HALF_WAY = (
-    "timeout",
-    "process-stopped",
-    "process-crashed",
-)  #: rules of what did not come to its end
-#: how many seconds a service said to wait, in a header or in words; another unit is not read
-_AFTER = r"(?i)retry[-_ ]?after\W{1,4}(\d{1,6}(?:\.\d+)?)(?:\s*s(?:ec\w*)?)?(?!\w|\.\d)(?!\s*(?:ms|m|min\w*|h|hours?|d|days?)\b)"
-_LONGEST = timedelta(days=12)  #: six digits of seconds
-_FRESH = timedelta(minutes=10)  #: an error seen so lately still occurs
 _STAYS = ["failure_id", "task_name", "queue", "failure_class"]
 
 
@@ -142,7 +130,7 @@ def plan(
         chosen=chosen,
         held_back=held_back.reset_index(drop=True),
         payloads={one: payloads[one] for one in chosen["failure_id"] if one in payloads},
-        warnings=tuple(_warnings(failures, chosen, journal, action, classes, effects, profile)),
+        warnings=tuple(cautions(failures, chosen, journal, action, classes, effects, profile)),
     )
     return made
 
@@ -290,125 +278,3 @@ def _hashes(chosen: pd.DataFrame) -> pd.Series:
     columns = ["task_id", "task_name", "queue", "args", "kwargs"]
     values = [content_hash(*row) for row in chosen[columns].itertuples(index=False, name=None)]
     return pd.Series(values, index=chosen.index, dtype="str")
-
-
-def _warnings(
-    failures: pd.DataFrame,
-    chosen: pd.DataFrame,
-    journal: Journal | None,
-    action: str,
-    classes: tuple[str, ...],
-    effects: pd.DataFrame | None,
-    profile: Profile,
-) -> Iterator[str]:
-    if journal is None and action not in FLEETING:
-        yield "no journal was given, so what was replayed before is unknown."
-    if failures.attrs.get("truncated"):
-        yield "the load was cut off by its limit: there are more failures than this plan has seen."
-    if action == "purge":
-        yield "purged rows are gone for good; only the snapshot that the run takes first remains."
-    if action == "revoke":
-        yield "a revoke does not stop what a worker has begun, and workers forget it when they restart."
-    if action != "replay" or not len(chosen):
-        return
-    forced = sorted(str(name) for name in classes if name != FailureClass.TRANSIENT)
-    if forced:
-        yield f"failures that the rules call {', '.join(forced)} go too, because you named the class."
-    if "repaired" in failures and (
-        count := int(
-            failures["repaired"].notna()[failures["failure_id"].isin(chosen["failure_id"])].sum()
-        )
-    ):
-        yield f"{count:,} go with a repaired payload instead of their own."
-    yield from _elsewhere(chosen)
-    yield from _still_failing(failures, chosen)
-    yield from _too_soon(failures, chosen)
-    half = int(chosen["rule"].isin(_HALF_WAY).sum())
-    if half:
-        yield (
-            f"{half:,} chosen failures were stopped half-way (a time limit, a worker that died): their work may be"
-            " half done, and with acks_late the broker may have given them out again."
-        )
-    if len(chosen) == 1:
-        yield "one failure is a test run, and a real one: it does what the task does."
-    tasks = chosen["task_name"].astype("str").dropna()
-    ungraded = sorted(set(tasks.unique()) & set(by_grade(failures, profile).get(None, [])))
-    if ungraded:
-        yield (
-            f"{int(tasks.isin(ungraded).sum()):,} chosen failures are of tasks without a safety grade in the"
-            f" profile ({', '.join(ungraded[:3])}{', ...' if len(ungraded) > 3 else ''}): make sure that"
-            " running them twice does no harm."
-        )
-    yield from _unasked(chosen, effects, profile)
-
-
-def _elsewhere(chosen: pd.DataFrame) -> Iterator[str]:
-    """Those that go to another queue than the one they failed in."""
-    moved = chosen[(chosen["target"] != "") & (chosen["target"] != chosen["queue"].astype("str"))]
-    if len(moved):
-        pairs = moved["task_name"].astype("str") + " to " + moved["target"]
-        told = list(pairs.unique())
-        yield (
-            f"{len(moved):,} go where the profile's [routes] says, not to the queue that stands in their row:"
-            f" {', '.join(told[:3])}{', ...' if len(told) > 3 else ''}."
-        )
-
-
-def _still_failing(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
-    """Errors among the chosen that came up in the last minutes: a replay now would meet them again."""
-    fresh = failures[failures["failed_at"] > pd.Timestamp(datetime.now(UTC) - _FRESH)]
-    fresh = fresh[fresh["fingerprint"].isin(chosen["fingerprint"].unique())]
-    names = fresh["exception_type"].astype("str")
-    if "template" in fresh.columns:  # not every system has types
-        names = names.fillna(fresh["template"].astype("str").str.slice(0, 60))
-    counts = names.fillna("an unnamed error").value_counts()
-    for name, count in list(counts.items())[:3]:
-        minutes = int(_FRESH.total_seconds() // 60)
-        yield (
-            f"{name} still occurs: {count:,} in the last {minutes} minutes. A replay now would likely fail"
-            " again."
-        )
-
-
-def _too_soon(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
-    """Chosen failures whose rule, or whose own words, say how long to wait, and whose time has not come."""
-    waits = {rule.name: rule.retry_after for rule in rulebook().rules if rule.retry_after}
-    now = pd.Timestamp(datetime.now(UTC))
-    late = failures[failures["failed_at"] > now - _LONGEST]
-    for name, rows in chosen.groupby(chosen["rule"].astype("str")):
-        # the whole group's newest: the service refused us then, whichever of them go
-        mine = late[late["rule"].astype("str") == name]
-        told = mine["exception_message"].str.extract(_AFTER, expand=False).astype("float64")
-        least = duration(waits.get(str(name)) or "0s").total_seconds()
-        asked = told.fillna(0).clip(lower=least)
-        due = (mine["failed_at"] + pd.to_timedelta(asked, unit="s")).max()
-        if asked.max() > 0 and due > now:
-            wait = f"{asked.max():.0f} s" if asked.max() > least else waits[str(name)]
-            yield (
-                f"{len(rows):,} failures of rule {name} ask to wait {wait}, and the newest is from"
-                f" {mine['failed_at'].max():%H:%M:%S}Z: wait until {due:%H:%M:%S}Z, and take a low rate."
-            )
-
-
-def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profile) -> Iterator[str]:
-    """That nobody asked whether the work is done; by name the tasks whose query the profile knows."""
-    asked = effects["failure_id"] if effects is not None else pd.Series(dtype="str")
-    left = chosen.loc[~chosen["failure_id"].isin(asked), "task_name"].astype("str").dropna()
-    known = {
-        task: n for task, n in left.value_counts().items() if profile.of(profile.effects, task)
-    }
-    if known:
-        yield (
-            f"the profile's [effects] know how to ask whether the work of {', '.join(known)} is done, and nobody asked:"
-            f" {sum(known.values()):,} chosen failures may have done it before they failed. Give the plan"
-            " effects=dlq.probe(failures, source)."
-        )
-    elif not len(asked):
-        yield "side effects were not checked: a task may have done its work before it failed."
-    if effects is not None:  # asked is not answered
-        dark = effects.loc[(effects["effect"] == "cannot_tell").to_numpy(), "failure_id"]
-        if count := int(chosen["failure_id"].isin(dark).sum()):
-            yield (
-                f"of {count:,} chosen failures nobody could tell whether their work is done already: the evidence of"
-                " their effects says why."
-            )
