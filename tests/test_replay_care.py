@@ -121,6 +121,21 @@ def test_the_same_error_three_times_stops_before_the_share_does(
     assert f"{row['sent']} sent" in repr(run)
 
 
+def test_the_third_of_three_is_enough(shop_url, redis_url, queue, journal, hand):
+    fill(shop_url, queue, 8)
+    plan = planned(shop_url, journal)
+    with Consumer(redis_url, shop_url, [queue], lambda *_: False):
+        run = dlq.replay(
+            plan,
+            to=hand,
+            journal=journal,
+            confirm=plan.id,
+            **{**QUICK, "stages": (3, None), "min_sample": 30},
+        )
+    assert "3 of group" in run.stopped and "came back with the same error" in run.stopped
+    assert run.summary.iloc[0]["sent"] == 3
+
+
 def test_another_error_is_told_apart(shop_url, redis_url, queue, journal, hand):
     fill(shop_url, queue, 4)
     with psycopg.connect(shop_url, autocommit=True) as db:
