@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlqanalysis.errors import SchemaError, did_you_mean, need
-from dlqanalysis.text import decoded, storable
+from dlqanalysis.text import decoded, many, storable
 
 _CATEGORY, _TEXT, _TIME = "category", "str", "datetime64[us, UTC]"
 
@@ -378,7 +378,7 @@ def check(failures: pd.DataFrame) -> pd.DataFrame:
     nameless = failures["source"].isna() | failures["failure_id"].isna()
     if nameless.any():
         raise SchemaError(
-            f"{int(nameless.sum()):,} rows have no source or no failure_id. Every failure needs both:"
+            f"{many(int(nameless.sum()), 'rows have')} no source or no failure_id. Every failure needs both:"
             " build frames with dlq.load or dlq.from_records."
         )
     twice = failures.duplicated(["source", "failure_id"])

@@ -16,7 +16,7 @@ from dlqanalysis.frame import COLUMNS, HEAVY, check, from_arrow, in_order
 from dlqanalysis.model import Selection, moment, words
 from dlqanalysis.redact import redact
 from dlqanalysis.sources import connect
-from dlqanalysis.sources._nothing import time_of, unmatched
+from dlqanalysis.sources._nothing import settled, time_of, unmatched
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Source
@@ -40,7 +40,8 @@ def load(
     `since` takes a duration (7d), a date, an aware time, or None for all; `task` and `exception` whole names
     or their last part; `limit` keeps the newest. Tracebacks come for one representative of each task,
     exception type, message template and stack length; `columns=["traceback", "raw"]` asks for all of them.
-    Where nothing is found `attrs["notes"]` say which name no failure has, or in which time nothing failed.
+    Where nothing is found `attrs["notes"]` say which name no failure has, or that all there is was replayed or archived,
+    or in which time nothing failed.
     """
     if isinstance(source, str | Path):
         source = connect(source)
@@ -57,8 +58,11 @@ def load(
     notes, truncated, absent = list(read.notes), read.truncated, list(read.absent)
     unmatched_names = [] if read.table.num_rows else unmatched(source, selection)
     notes += unmatched_names
-    if not read.table.num_rows and not unmatched_names and (when := time_of(selection)):
-        notes.insert(0, f"Nothing failed {when}.")  # what the source adds to that comes after it
+    settled_now = ""
+    if not read.table.num_rows and not unmatched_names:
+        settled_now = settled(source, selection)
+        if said := settled_now or ((when := time_of(selection)) and f"nothing failed {when}"):
+            notes.insert(0, f"{said[0].upper()}{said[1:]}.")  # what the source adds comes after it
     table = in_order(read.table)
     del read  # a million rows need not be there twice
     # a source that brings tracebacks unasked has them all, but for a snapshot of a frame that did not
@@ -82,6 +86,7 @@ def load(
         "source": source.name,
         "tracebacks": tracebacks,
         "unmatched": unmatched_names,
+        "settled": settled_now,
         "absent": absent,
     }
     return failures

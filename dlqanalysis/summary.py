@@ -18,7 +18,7 @@ from dlqanalysis.frame import from_arrow, plain_type
 from dlqanalysis.loading import selected
 from dlqanalysis.model import Selection, duration
 from dlqanalysis.sources import connect
-from dlqanalysis.sources._nothing import unmatched
+from dlqanalysis.sources._nothing import settled, unmatched
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Source
@@ -73,6 +73,7 @@ def summary(
         "selection": str(selection), "asked": {source.name: selection.as_dict()}, "narrows": selection.narrows,
         "truncated": False, "notes": notes, "source": source.name, "tracebacks": "representatives",
         "summary_of": rows, "unmatched": nothing,
+        "settled": "" if rows or nothing else settled(source, selection),
     }  # fmt: skip
     return frame
 

@@ -35,3 +35,26 @@ def decoded(raw: bytes) -> str:
     'a\\xff'
     """
     return raw.decode("utf-8", "backslashreplace")
+
+
+def many(count: int, words: str) -> str:
+    """A count with what is counted, in the singular where it is one. The words are given in the plural.
+
+    >>> many(1, "chosen failures were"), many(2_000, "entries have"), many(1, "jobs wait")
+    ('1 chosen failure was', '2,000 entries have', '1 job waits')
+    """
+    if count != 1:
+        return f"{count:,} {words}"
+    return " ".join(["1", *map(_one, words.split(" "))])
+
+
+_VERBS = {"are": "is", "were": "was", "have": "has", "do": "does", "lie": "lies", "go": "goes", "say": "says",
+          "wait": "waits", "stand": "stands", "ask": "asks", "run": "runs", "name": "names"}  # fmt: skip
+
+
+def _one(word: str) -> str:
+    if word in _VERBS:
+        return _VERBS[word]
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1] if word.endswith("s") else word

@@ -137,7 +137,7 @@ def test_what_could_not_be_tried_stops_the_run_and_goes_with_the_next(journals):
         patch.setattr(execution, "BATCH", 3)
         run = dlq.replay(chosen, to=hand, journal=journal, confirm=chosen.id, stages=(None,),
                          profile=Profile(), **FAST)  # fmt: skip
-    assert "1 items could not be sent now; dlq.resume" in run.stopped and len(hand.done) == 2
+    assert "1 item could not be sent now; dlq.resume" in run.stopped and len(hand.done) == 2
     assert run.summary.iloc[0]["not_reached"] == 3 and adds_up(run)
     run = dlq.resume(run.run_id, to=hand, journal=journal, confirm=chosen.id,
                      progress=FAST["progress"], profile=Profile())  # fmt: skip

@@ -278,7 +278,7 @@ def test_rows_without_time_are_counted_when_time_decides():
         server.tasks["2"]["failed_at"] = None
         frame, got = read(server, Selection(since=datetime(2020, 1, 1, tzinfo=UTC)))
     assert set(frame["failure_id"]) == {"1", "3", "4"}
-    assert "1 rows have no readable failed_at" in " ".join(got.notes)
+    assert "1 row has no readable failed_at" in " ".join(got.notes)
 
 
 def test_an_empty_queue_is_an_empty_frame():

@@ -305,7 +305,7 @@ def test_an_export_has_every_row_and_is_not_done_twice(table, tmp_path):
     assert made["day"].tolist() == [f"2026-11-{day}" for day in range(18, 14, -1)] + ["undated"]
     assert made["rows"].tolist() == [750] * 4 + [1] and not made["skipped"].any()
     said = [line for line in said if "written" not in line]  # a slow machine hears more
-    assert len(said) == 5 and said[-1].startswith("undated: 1 failures; 3,001 after")
+    assert len(said) == 5 and said[-1].startswith("undated: 1 failure; 3,001 after")
     again = archive.read(tmp_path)
     there = dlq.load(source, since=None, status=None, columns=["traceback", "raw"])
     pd.testing.assert_frame_equal(again, there)

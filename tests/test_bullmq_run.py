@@ -390,7 +390,7 @@ def test_preflight_tells_of_queues_workers_and_deduplication(bull):
         text = told(hand, bull)
         assert f"Queue default (bullmq:{bull.version}." in text and "2 failed" in text
         assert "Queue default has workers." in text
-        assert "1 jobs of default have a deduplication id" in text and "(1 are there now)" in text
+        assert "In default 1 job has a deduplication id" in text and "(1 are there now)" in text
         other = [item for item in items(loaded(bull).assign(failure_id="nowhere:1@2"))]
         [blocks] = [f for f in hand.preflight(other) if f.blocks]
         assert "There is no queue nowhere" in blocks.text

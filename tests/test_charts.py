@@ -242,7 +242,7 @@ def test_a_triangle_stands_at_its_time_wherever_its_number_has_room():
 def test_timeline_says_what_it_leaves_out():
     frame = pd.concat([failures(3), failures(4).iloc[3:].assign(failed_at=pd.NaT)])
     frame = frame.astype({"failed_at": "datetime64[us, UTC]"})
-    assert "1 failures have no time" in charts.timeline(frame).layout.meta["alt"]
+    assert "Not shown: 1 failure without a time" in charts.timeline(frame).layout.meta["alt"]
 
 
 def test_names_that_are_shortened_alike_stay_apart():

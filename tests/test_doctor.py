@@ -77,7 +77,7 @@ def test_a_journal_that_was_altered_is_critical(tmp_path):
     failures = from_records(rows).pipe(classify).pipe(fingerprint).assign(failure_class="transient")
     journal = Journal()
     journal.start(plan(failures, journal, reason="the provider is back"), {})
-    assert told()["journal"].severity == "ok" and "1 runs" in told()["journal"].text
+    assert told()["journal"].severity == "ok" and "1 run," in told()["journal"].text
     with sqlite3.connect(tmp_path / "dlq-home" / "dlq-journal.sqlite") as db:
         db.execute("update dlq_entries set event = 'finished'")
     assert told()["journal"].severity == "critical"

@@ -133,7 +133,7 @@ def test_a_chart_has_its_sentence_as_text(shell):
     from dlqanalysis import charts
 
     bundle = renderers._build_mime_bundle(charts.timeline(empty()).to_dict(), "plotly_mimetype")
-    assert bundle["text/plain"] == "Nothing to draw: nothing failed in this time."
+    assert bundle["text/plain"] == "Nothing to draw: there are no failures."
     assert "application/vnd.plotly.v1+json" in bundle
 
 

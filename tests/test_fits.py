@@ -59,7 +59,7 @@ def test_a_plan_holds_back_what_does_not_fit_unless_it_is_mended():
 def test_tasks_without_a_signature_are_counted_not_judged():
     found = dlq.misfits(frame((["x"], {}), task="other.task"), OURS)
     assert (
-        len(found) == 0 and "1 failures are of tasks without a signature" in found.attrs["notes"][0]
+        len(found) == 0 and "1 failure is of tasks without a signature" in found.attrs["notes"][0]
     )
 
 

@@ -110,7 +110,9 @@ def test_what_each_line_becomes(tmp_path):
     assert first["failed_at"].isoformat() == "2026-11-22T01:00:02.200000+00:00"
     assert (first["worker"], first["payload_state"]) == ("ForkPoolWorker-1", "missing")
     assert found["first_failed_at"].iloc[3].minute == 2 and found["failed_at"].iloc[3].minute == 3
-    assert any("1 lines" in note and "about no task" in note for note in found.attrs["notes"])
+    assert any(
+        "1 line at ERROR" in note and "without a task" in note for note in found.attrs["notes"]
+    )
 
 
 def test_only_what_failed_for_good_is_loaded_unless_asked(tmp_path):

@@ -327,7 +327,7 @@ def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():
     )
     texts = warned(lost, failure(2))
     assert any(
-        "1 chosen failures were stopped half-way" in text and "acks_late" in text for text in texts
+        "1 chosen failure was stopped half-way" in text and "acks_late" in text for text in texts
     )
     assert not any("test run" in text or "waited too long" in text for text in texts)
     late = failure(
@@ -335,7 +335,7 @@ def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():
     )
     texts = warned(late, failure(2))
     assert any(
-        "1 chosen failures waited too long for an answer" in text and "done all the same" in text
+        "1 chosen failure waited too long for an answer" in text and "done all the same" in text
         for text in texts
     )
     assert not any("half-way" in text for text in texts)

@@ -113,7 +113,7 @@ def test_times_without_a_zone_need_one(lists):
     lists.fill(message(1, failedAt="2026-01-15T10:00:00"))
     failures = lists.load()
     assert failures["failed_at"].isna().all()
-    assert any("1 times have no zone" in note for note in failures.attrs["notes"])
+    assert any("1 time has no zone" in note for note in failures.attrs["notes"])
     berlin = lists.load("&tz=Europe/Berlin")
     assert berlin["failed_at"].iloc[0] == pd.Timestamp("2026-01-15T09:00:00Z")
 

@@ -113,6 +113,23 @@ def test_a_name_that_no_failure_has_is_no_all_clear(url, asked, notes):
         assert dlq.summary(url, **{"since": None, **asked}).attrs["notes"] == notes
 
 
+def test_where_everything_was_settled_nobody_says_that_nothing_failed(url):
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("UPDATE failed_tasks SET status = 'replayed' WHERE status = 'failed'")
+        db.execute("UPDATE failed_tasks SET status = 'archived' WHERE id <= 10")
+    said = "othing waits: of 120 failures 110 replayed and 10 archived"
+    found = load(url, since=None)
+    assert found.attrs["notes"][0] == f"N{said}."
+    judged = found.pipe(dlq.classify).pipe(dlq.fingerprint)
+    [told] = dlq.story(judged)
+    assert told.startswith(f"Quiet: n{said} (") and not dlq.report.must_look({"story": [told]})
+    counted = dlq.summary(url, since=None).pipe(dlq.classify).pipe(dlq.fingerprint)
+    assert f"n{said}" in dlq.story(counted)[0]
+    assert load(url, since="2026-12-01").attrs["notes"] == [
+        "Nothing failed since 01 Dec 2026 00:00 UTC."
+    ]
+
+
 def test_a_source_that_answers_no_wider_question_says_what_it_can(url, monkeypatch):
     source = open_source(url)
     read = source.read
@@ -170,6 +187,7 @@ def test_a_load_says_what_was_asked(url):
         "source": "celery:failed_tasks",
         "tracebacks": "representatives",
         "unmatched": [],
+        "settled": "",
         "absent": [],
     }
     assert not load(url).attrs["narrows"]

@@ -96,7 +96,7 @@ def test_unregistered_tasks_come_with_what_they_may_be_called_now():
         "zz": "",
     }
     assert set(found["registered"]) == {"no"}
-    assert found.attrs["notes"] == ["1 workers did not say which tasks they know."]
+    assert found.attrs["notes"] == ["1 worker did not say which tasks they know."]
 
 
 @pytest.mark.parametrize("workers", [known(), known(None)])
@@ -122,7 +122,7 @@ def test_orphaned_queues_are_those_that_nobody_takes_from():
     )  # fmt: skip
     found = workload.orphaned(depths)
     assert found[["queue", "depth"]].to_numpy().tolist() == [["lonely", 7]]
-    assert any("1 queues" in note for note in found.attrs["notes"])
+    assert any("Of 1 queue with" in note for note in found.attrs["notes"])
 
 
 def history(task, every, count, until=NOW, without=()):

@@ -20,6 +20,7 @@ from dlqanalysis.display.progress import Progress
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.frame import COLUMNS, HEAVY, check, from_arrow
 from dlqanalysis.model import Selection, moment
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Source
@@ -60,7 +61,7 @@ def export(
         done.append(record)
         rows = sum(one["rows"] for one in done)
         told.say(
-            f"{day}: {record['rows']:,} failures"
+            f"{day}: {many(record['rows'], 'failures')}"
             f"{' were there already' if record['skipped'] else ''}; {rows:,} after {monotonic() - begun:.0f} s"
         )
     table = [{**one, "files": len(one["files"])} for one in done]

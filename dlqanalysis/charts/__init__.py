@@ -32,6 +32,7 @@ from dlqanalysis.display.harmless import harmless as made_harmless
 from dlqanalysis.display.unshared import CONFIG, no_share_button
 from dlqanalysis.errors import SchemaError
 from dlqanalysis.model import duration
+from dlqanalysis.text import many
 
 __all__ = [
     "COLOURS",
@@ -63,7 +64,7 @@ def timeline(
     if by == "failure_class" and by not in failures.columns:
         by = None
     if not len(failures):
-        return nothing("nothing failed in this time")
+        return nothing("there are no failures")
     line = patterns.timeline(failures, every, by)
     total = line.groupby("at")["count"].sum()
     if not len(total):
@@ -100,7 +101,7 @@ def timeline(
         figure.update_xaxes(range=[edges[0] - beside, edges[-1] + beside])
     figure.update_yaxes(title_text="failures", rangemode="tozero", dtick=counted(total.max()))
     undated = line.attrs["undated"]
-    note = f" {undated:,} failures have no time and are not shown." if undated else ""
+    note = f" Not shown: {many(undated, 'failures')} without a time." if undated else ""
     return dressed(figure, said, f"Bar chart over time. {said}.{note}", 380, legend=by is not None)
 
 

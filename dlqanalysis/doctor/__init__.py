@@ -31,6 +31,7 @@ from dlqanalysis.profile import (
 from dlqanalysis.redact import redact
 from dlqanalysis.replay.checks import kinds
 from dlqanalysis.sources import SYSTEMS, capabilities, connect, connect_monitor
+from dlqanalysis.text import many
 
 SKEW = 5.0  #: seconds that a server's clock may differ from ours: times of failures are compared with ours
 _TLS = ("rediss", "amqps", "https")
@@ -109,7 +110,7 @@ def _journal() -> list[Finding]:
     told = [
         _ok(
             "journal",
-            f"{journal.place}: {len(journal.runs()):,} runs, every entry as it was written",
+            f"{journal.place}: {many(len(journal.runs()), 'runs')}, every entry as it was written",
         )
     ]
     if journal.place.startswith("sqlite") and file and Path(file).exists():

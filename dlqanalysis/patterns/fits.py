@@ -14,6 +14,7 @@ from dlqanalysis.payload import UNREADABLE, parsed
 from dlqanalysis.payload.signatures import TYPES, signature
 from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
+from dlqanalysis.text import many
 
 
 def misfits(failures: pd.DataFrame, profile: Profile | None = None) -> pd.DataFrame:
@@ -37,7 +38,11 @@ def misfits(failures: pd.DataFrame, profile: Profile | None = None) -> pd.DataFr
     found = mine.loc[because != "", ["failure_id", "task_name"]]
     found = found.assign(because=pd.Series(because[because != ""], found.index, dtype="str"))
     rest = len(failures) - len(mine)
-    notes = [f"{rest:,} failures are of tasks without a signature in the profile"] if rest else []
+    notes = (
+        [f"{many(rest, 'failures are')} of tasks without a signature in the profile"]
+        if rest
+        else []
+    )
     found = found.reset_index(drop=True)
     found.attrs = {"notes": notes}
     return found

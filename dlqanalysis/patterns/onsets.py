@@ -14,6 +14,7 @@ import pandas as pd
 
 from dlqanalysis.errors import did_you_mean, need
 from dlqanalysis.patterns.grids import DAY, Floats, Grid, Seen, grids_over
+from dlqanalysis.text import many
 
 FEWEST = 5  #: failures without which nothing began
 SURE = 1e-3  #: how likely chance may make one of all rises looked at
@@ -56,7 +57,7 @@ def onsets(
     times = dated["failed_at"].astype("datetime64[us, UTC]").astype("int64").to_numpy() / 1e6
     notes = []
     if (missing := len(failures) - len(dated)) > 0:
-        notes.append(f"{missing:,} failures without a time are not counted.")
+        notes.append(f"Not counted: {many(missing, 'failures')} without a time.")
     rows: list[dict[str, Any]] = []
     clumps: dict[str, float] = {}
     if len(times):

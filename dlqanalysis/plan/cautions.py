@@ -11,6 +11,7 @@ from dlqanalysis.model import FailureClass, duration
 from dlqanalysis.plan.frozen import FLEETING
 from dlqanalysis.plan.reasons import by_grade
 from dlqanalysis.profile import Profile
+from dlqanalysis.text import many
 
 _STOPPED = ("process-stopped", "process-crashed")  #: rules of what did not come to its end
 _LATE = (
@@ -52,7 +53,7 @@ def cautions(
             failures["repaired"].notna()[failures["failure_id"].isin(chosen["failure_id"])].sum()
         )
     ):
-        yield f"{count:,} go with a repaired payload instead of their own."
+        yield f"{many(count, 'failures go')} with a repaired payload instead of their own."
     yield from _elsewhere(chosen)
     yield from _still_failing(failures, chosen)
     yield from _too_soon(failures, chosen)
@@ -63,7 +64,7 @@ def cautions(
     ungraded = sorted(set(tasks.unique()) & set(by_grade(failures, profile).get(None, [])))
     if ungraded:
         yield (
-            f"{int(tasks.isin(ungraded).sum()):,} chosen failures are of tasks without a safety grade in the"
+            f"{many(int(tasks.isin(ungraded).sum()), 'chosen failures are')} of tasks without a safety grade in the"
             f" profile ({', '.join(ungraded[:3])}{', ...' if len(ungraded) > 3 else ''}): make sure that"
             " running them twice does no harm."
         )
@@ -77,7 +78,7 @@ def _elsewhere(chosen: pd.DataFrame) -> Iterator[str]:
         pairs = moved["task_name"].astype("str") + " to " + moved["target"]
         told = list(pairs.unique())
         yield (
-            f"{len(moved):,} go where the profile's [routes] says, not to the queue that stands in their row:"
+            f"{many(len(moved), 'failures go')} where the profile's [routes] says, not to the queue that stands in their row:"
             f" {', '.join(told[:3])}{', ...' if len(told) > 3 else ''}."
         )
 
@@ -114,7 +115,7 @@ def _too_soon(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
             day = "%d %b " if due.date() != mine["failed_at"].max().date() else ""
             wait = f"{asked.max():.0f} s" if asked.max() > least else waits[str(name)]
             yield (
-                f"{len(rows):,} failures of rule {name} ask to wait {wait}, and the newest is from"
+                f"{many(len(rows), 'failures')} of rule {name}: the service asked to wait {wait}, and the newest is from"
                 f" {mine['failed_at'].max():{day}%H:%M:%S}Z: wait until {due:{day}%H:%M:%S}Z, and take a low rate."
             )
 
@@ -128,12 +129,12 @@ def _half_way(failures: pd.DataFrame, chosen: pd.DataFrame) -> Iterator[str]:
     waited = rules.isin(_LATE) & ~stopped
     if count := int(stopped.sum()):
         yield (
-            f"{count:,} chosen failures were stopped half-way (a time limit, a worker that died): their work may be"
+            f"{many(count, 'chosen failures were')} stopped half-way (a time limit, a worker that died): their work may be"
             " half done, and with acks_late the broker may have given them out again."
         )
     if count := int(waited.sum()):
         yield (
-            f"{count:,} chosen failures waited too long for an answer: what they asked for may have been done all the"
+            f"{many(count, 'chosen failures')} waited too long for an answer: what they asked for may have been done all the"
             " same."
         )
 
@@ -148,7 +149,7 @@ def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profil
     if known:
         yield (
             f"the profile's [effects] know how to ask whether the work of {', '.join(known)} is done, and nobody asked:"
-            f" {sum(known.values()):,} chosen failures may have done it before they failed. Give the plan"
+            f" {many(sum(known.values()), 'chosen failures')} may have done it before they failed. Give the plan"
             " effects=dlq.probe(failures, source)."
         )
     elif not len(asked):
@@ -157,6 +158,6 @@ def _unasked(chosen: pd.DataFrame, effects: pd.DataFrame | None, profile: Profil
         dark = effects.loc[(effects["effect"] == "cannot_tell").to_numpy(), "failure_id"]
         if count := int(chosen["failure_id"].isin(dark).sum()):
             yield (
-                f"of {count:,} chosen failures nobody could tell whether their work is done already: the evidence of"
+                f"of {many(count, 'chosen failures')} nobody could tell whether the work is done already: the evidence of"
                 " their effects says why."
             )

@@ -13,6 +13,7 @@ import pandas as pd
 from dlqanalysis.display.progress import plain_table
 from dlqanalysis.model import PLANNED, Item
 from dlqanalysis.redact import redact, redact_frame
+from dlqanalysis.text import many
 
 #: what a plan can be for -> the word for what it did
 ACTIONS = {
@@ -136,7 +137,7 @@ class Plan:
         reasons = ", ".join(
             f"{count:,} {redact(because)}" for because, count in stays.head(4).items()
         )
-        more = f", {len(stays) - 4} more reasons" if len(stays) > 4 else ""
+        more = f", {many(len(stays) - 4, 'more reasons')}" if len(stays) > 4 else ""
         held = f"{len(self.held_back):,} held back" + (f" ({reasons}{more})" if reasons else "")
         return f"Plan {self.id}: {len(self.chosen):,} to {self.action}, {held}"
 

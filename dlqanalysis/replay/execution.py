@@ -18,6 +18,7 @@ from dlqanalysis.redact import redact
 from dlqanalysis.replay.outcomes import FINAL, measure
 from dlqanalysis.replay.receipts import noted
 from dlqanalysis.replay.run import Run
+from dlqanalysis.text import many
 
 BATCH = 50  #: items claimed and sent together: what at most is uncertain after a crash
 _LOOK_AGAIN = 30.0  #: seconds between two looks at the target's health
@@ -147,11 +148,11 @@ class Execution:
             counts["uncertain"] += len(open_)
         if counts["uncertain"]:
             raise _Stop(
-                f"{counts['uncertain']} items are uncertain; dlq.settle asks what became of them"
+                f"{many(counts['uncertain'], 'items are')} uncertain; dlq.settle asks the system"
             )
         if counts["not_reached"]:
             raise _Stop(
-                f"{counts['not_reached']} items could not be sent now{untried}; dlq.resume goes on with"
+                f"{many(counts['not_reached'], 'items')} could not be sent now{untried}; dlq.resume goes on with"
                 " them"
             )
         return sent

@@ -22,6 +22,7 @@ from dlqanalysis.profile import Profile
 from dlqanalysis.profile import profile as current_profile
 from dlqanalysis.redact import redact
 from dlqanalysis.report.dossier import episodes as ended
+from dlqanalysis.text import many
 
 MOST = 5  #: sentences
 _NEAR = pd.Timedelta("45min")  #: episodes of the same tasks or rule that begin so close are one
@@ -113,7 +114,8 @@ def _nothing(failures: pd.DataFrame) -> str:
     if unmatched := failures.attrs.get("unmatched"):
         return " ".join(["Nothing matches.", *unmatched])
     when = failures.attrs.get("selection", "").partition(";")[0]
-    return f"Quiet: nothing failed in this time{f' ({when})' if when and failures.empty else ''}."
+    said = failures.attrs.get("settled") or "nothing failed in this time"
+    return f"Quiet: {said}{f' ({when})' if when and failures.empty else ''}."
 
 
 def _new(recent: pd.DataFrame, known: set[str], before: Mapping[str, Any] | None) -> str:
@@ -128,7 +130,7 @@ def _new(recent: pd.DataFrame, known: set[str], before: Mapping[str, Any] | None
     rows = recent[recent["fingerprint"] == fresh[0]]
     more = f", and {len(fresh) - 1} more" if len(fresh) > 1 else ""
     return (
-        f"New since the last report: {rows['task_name'].mode().iloc[0]}, {len(rows):,} failures since"
+        f"New since the last report: {rows['task_name'].mode().iloc[0]}, {many(len(rows), 'failures')} since"
         f" {rows['failed_at'].min():%d %b %H:%M} UTC, {_what(rows)}{more}."
     )
 
@@ -168,15 +170,13 @@ def _told(
     verb = ("fails" if len(one.tasks) == 1 else "fail") if goes_on else "failed"
     text = f"{_tasks(one)} {verb} {_when(one)}"
     text += _after(one, blamed)
-    text += (
-        f"{', and it goes on' if goes_on else ''}: {len(one.rows):,} failures, {_what(one.rows)}"
-    )
+    text += f"{', and it goes on' if goes_on else ''}: {many(len(one.rows), 'failures')}, {_what(one.rows)}"
     if shared := _shared(one, failures):
         text += f", {shared}"
     if len(hit := affected(one.rows, profile)):
         counts = hit["field"].value_counts()
-        many = [f"{count:,} values of {name}" for name, count in counts.items() if count > 1]
-        text += f", {' and '.join(many)} hit" if many else ""
+        several = [f"{count:,} values of {name}" for name, count in counts.items() if count > 1]
+        text += f", {' and '.join(several)} hit" if several else ""
     if goes_on:
         text += f"; {_pace(one, failures['failed_at'].max())} since then"
     return text.rstrip(".") + "."
@@ -184,7 +184,7 @@ def _told(
 
 def _brief(one: _Episode) -> str:
     goes_on = ", going on" if pd.isna(one.until) else ""
-    return f"{_tasks(one)} {_when(one)} ({len(one.rows):,} failures{goes_on}, {_what(one.rows)})"
+    return f"{_tasks(one)} {_when(one)} ({many(len(one.rows), 'failures')}{goes_on}, {_what(one.rows)})"
 
 
 def _tasks(one: _Episode) -> str:
@@ -334,7 +334,7 @@ def _copies(failures: pd.DataFrame, profile: Profile) -> str:
     copies = found.loc[~found["first"].astype("bool"), ["source", "failure_id"]].drop_duplicates()
     both = ", some of both" if sum(spare.values()) > len(copies) else ""
     return (
-        f"{len(copies):,} failures are copies of others ({', '.join(said)}{both}): replaying them all would do work"
+        f"{many(len(copies), 'failures are')} copies of others ({', '.join(said)}{both}): replaying them all would do work"
         " twice."
     )
 

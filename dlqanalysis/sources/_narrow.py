@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from dlqanalysis.frame import arrow_type, in_order
 from dlqanalysis.model import Selection
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -40,7 +41,7 @@ def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool, lis
     when = table["failed_at"]
     if when.null_count and (selection.since or selection.until):
         notes.append(
-            f"{when.null_count:,} rows have no time of failure and are left out by since and until:"
+            f"{many(when.null_count, 'rows have')} no time of failure (left out by since and until):"
             " since=None shows them."
         )
     for bound, compare in ((selection.since, pc.greater_equal), (selection.until, pc.less)):
@@ -65,7 +66,7 @@ def narrowed(table: pa.Table, selection: Selection) -> tuple[pa.Table, bool, lis
     if not selection.limit or found.num_rows <= selection.limit:
         return found, False, notes
     notes.append(
-        f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+        f"Cut at {many(selection.limit, 'rows')}, the newest first. Raise limit=, or narrow the selection."
     )
     undated = found["failed_at"].null_count  # last in order, but not the newest
     dated = found.slice(0, found.num_rows - undated)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.errors import DLQError
 from dlqanalysis.sources._narrow import DOTTED, is_named
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Selection, Source
@@ -50,6 +51,26 @@ def unmatched(source: "Source", selection: "Selection") -> list[str]:
         if not any(_is(name, one, word) for one in there[name])
     ]
     return said or [f"No failure has {_together(asked)} ({count} others in this time)."]
+
+
+def settled(source: "Source", selection: "Selection") -> str:
+    """For a selection of what waits that found nothing: what became of the failures that there are in its time, such as
+    `nothing waits: of 168 failures 166 are replayed and 2 archived`; empty where nothing failed at all."""
+    if selection.status != _UNSAID:
+        return ""
+    try:
+        read = source.read(replace(selection, status=(), limit=_LOOK), ())
+    except DLQError:
+        return ""
+    if not read.table.num_rows:
+        return ""
+    parts = [f"{count:,} {word}" for word, count in _counted(read.table, "status").most_common()]
+    some = (
+        f"the newest {read.table.num_rows:,}"
+        if read.truncated
+        else many(read.table.num_rows, "failures")
+    )
+    return f"nothing waits: of {some} {' and '.join([', '.join(parts[:-1]), parts[-1]] if parts[1:] else parts)}"
 
 
 def time_of(selection: "Selection") -> str:

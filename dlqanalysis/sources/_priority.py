@@ -19,7 +19,7 @@ from dlqanalysis.model import duration
 from dlqanalysis.sources._counts import tries_of
 from dlqanalysis.sources._json_text import members, value
 from dlqanalysis.sources._payload_state import payload_state
-from dlqanalysis.text import written
+from dlqanalysis.text import many, written
 
 PRIORITIES = ("high", "normal", "low")
 #: what a task's own state says when its entry is not simply waiting for somebody
@@ -229,6 +229,6 @@ def hidden(statuses: Iterable[str | None]) -> list[str]:
         return []
     words = ", ".join(sorted(set(map(str, odd))))
     return [
-        f"{len(odd):,} entries lie there although their task is {words}: they are no failures to replay;"
+        f"{many(len(odd), 'entries lie')} there although the task is {words}: no failures to replay;"
         " status=None shows them."
     ]

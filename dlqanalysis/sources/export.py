@@ -24,7 +24,7 @@ from dlqanalysis.frame import COLUMNS, SCHEMA, arrow_type, in_order
 from dlqanalysis.model import Read, Selection
 from dlqanalysis.sources._names import NAMES
 from dlqanalysis.sources._payload_state import payload_state
-from dlqanalysis.text import decoded, storable, written
+from dlqanalysis.text import decoded, many, storable, written
 
 CAN = {"read": "every row; lines that cannot be read stay rows with their bytes"}
 CANNOT = {"replay": "a file is no queue: connect the hand to the system that it came from"}
@@ -83,7 +83,7 @@ class ExportSource:
         if truncated:
             table = table.slice(table.num_rows - selection.limit)  # in order: the newest are last
             notes.append(
-                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+                f"Cut at {many(selection.limit, 'rows')}, the newest first. Raise limit=, or narrow the selection."
             )
         return Read(table, truncated, tuple(notes))
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dlqanalysis.errors import SchemaError, SettingsError, did_you_mean, need
 from dlqanalysis.model import duration, moment
+from dlqanalysis.text import many
 from dlqanalysis.workload.pace import capacity, rates, unseen
 
 __all__ = [
@@ -121,7 +122,7 @@ def unregistered(failures: pd.DataFrame, workers: pd.DataFrame) -> pd.DataFrame:
     silent = int((~told).sum())
     found.attrs["notes"] = [*workers.attrs.get("notes", [])]
     if silent:
-        found.attrs["notes"].append(f"{silent:,} workers did not say which tasks they know.")
+        found.attrs["notes"].append(f"{many(silent, 'workers')} did not say which tasks they know.")
     if len(failures) and known:
         found.attrs["empty"] = "Every task that failed is known to a worker that answered."
     return found
@@ -150,7 +151,9 @@ def orphaned(depths: pd.DataFrame) -> pd.DataFrame:
     unknown = int(waiting["consumers"].isna().sum())
     notes = list(depths.attrs.get("notes", []))
     if unknown:
-        notes.append(f"Of {unknown:,} queues with waiting tasks nobody can tell who takes them.")
+        notes.append(
+            f"Of {many(unknown, 'queues')} with waiting tasks nobody can tell who takes them."
+        )
     found.attrs = {"notes": notes}
     if len(depths):  # else nobody could be asked, and the notes say so
         found.attrs["empty"] = "No queue with waiting tasks is known to be without a worker."
@@ -270,7 +273,7 @@ def _beat_notes(found: pd.DataFrame, others: int) -> list[str]:
         )
     if others:
         notes.append(
-            f"{others:,} tasks run too seldom or too irregularly to say when they should have run."
+            f"{many(others, 'tasks run')} too seldom or too irregularly to say when they should have run."
         )
     return notes
 

@@ -12,6 +12,7 @@ from dlqanalysis.journal import Journal
 from dlqanalysis.report.dossier.ending import episodes
 from dlqanalysis.report.dossier.fates import sources_of
 from dlqanalysis.report.dossier.words import stamp
+from dlqanalysis.text import many
 
 _ERROR = 90  #: letters of an error in a line of the chronicle
 _RUN_EVENTS = {
@@ -42,7 +43,7 @@ def chronicle(
             (
                 one["onset"],
                 "begins",
-                f"{what}; {one['count']:,} failures, {one['confidence']} confidence",
+                f"{what}; {many(one['count'], 'failures')}, {one['confidence']} confidence",
             )
         )
         if not pd.isna(one["until"]):

@@ -13,6 +13,7 @@ from dlqanalysis.model import Finding, duration, moment
 from dlqanalysis.patterns.onsets import onsets
 from dlqanalysis.report.dossier.fates import LEFT, aftermath, succeeded
 from dlqanalysis.report.dossier.words import words_of
+from dlqanalysis.text import many
 
 CONFIRM = "computed; a person confirms"
 
@@ -161,7 +162,7 @@ def checklist(
         found.append(_unseen("depth", "a system did not say how many failures still wait"))
     else:  # without a reading of failures, these are counted
         left = int(waits.sum()) if len(waits) else left
-        told = f"{left:,} failures still wait; fewer than {depth:,} are expected"
+        told = f"{many(left, 'failures')} still waiting; fewer than {depth:,} are expected"
         found.append(_finding("depth", left < depth, told))
     if health is None:
         found.append(

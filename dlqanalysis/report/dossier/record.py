@@ -14,6 +14,7 @@ from dlqanalysis.redact import redact
 from dlqanalysis.report.dossier.ending import CONFIRM
 from dlqanalysis.report.dossier.fates import GONE
 from dlqanalysis.report.dossier.words import stamp, words_of
+from dlqanalysis.text import many
 
 OPEN = "(to be filled in by a person)"
 
@@ -110,7 +111,7 @@ def _table(frame: pd.DataFrame) -> list[str]:
     for row in shown.astype("object").itertuples(index=False, name=None):
         lines.append("| " + " | ".join(_safe(stamp(cell)) for cell in row) + " |")
     if len(frame) > len(shown):
-        lines.append(f"\n{len(frame) - len(shown):,} more rows.")
+        lines.append(f"\n{many(len(frame) - len(shown), 'more rows')}.")
     return lines
 
 

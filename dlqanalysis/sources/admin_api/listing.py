@@ -10,6 +10,7 @@ from dlqanalysis.sources._http import Client
 from dlqanalysis.sources._narrow import is_named
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.rows import Row, field, key, rows_in, when
+from dlqanalysis.text import many
 
 _MOST_ROWS = 2_000_000  # a server that never ends is not read for ever
 _STEPS_BACK = 5
@@ -75,14 +76,14 @@ class Listing:
                 " replays."
             )
         if odd:
-            self.notes.append(f"{odd:,} entries of the list are no objects; they are left out.")
+            self.notes.append(f"Left out: {many(odd, 'entries')} of the list, no objects.")
         if twice:
             self.notes.append(
-                f"{twice:,} rows have the id of a row before them and are left out: this API names both by one id."
+                f"{many(twice, 'rows have')} the id of an earlier row and stay out: this API names both by one id."
             )
         if self._undated:
             self.notes.append(
-                f"{self._undated:,} rows have no readable failed_at; since and until leave them out."
+                f"{many(self._undated, 'rows have')} no readable failed_at (left out by since and until)."
             )
 
     def _page(self, offset: int) -> tuple[list[Row], int | None, int]:

@@ -11,6 +11,7 @@ from dlqanalysis.sources._http import Client, NoAnswer
 from dlqanalysis.sources.admin_api.dialect import Dialect
 from dlqanalysis.sources.admin_api.rows import failure_id
 from dlqanalysis.sources.admin_api.source import stats_of
+from dlqanalysis.text import many
 
 _MOST_DRY_RUNS = 10
 _SICK = re.compile(r"\b(unhealthy|error|down|degraded|critical|failed|failing)\b", re.IGNORECASE)
@@ -82,7 +83,7 @@ def _names(client: Client, dialect: Dialect, items: Sequence[Item]) -> Iterator[
             name="ids",
             severity="critical",
             blocks=True,
-            text=f"{len(odd):,} items have ids that are no numbers (such as {odd[0][:40]!r}), and this API"
+            text=f"{many(len(odd), 'items have ids')} that are no numbers (such as {odd[0][:40]!r}), and this API"
             " replays by number. Load from this API, so that rows keep their numbers.",
         )
 

@@ -15,7 +15,7 @@ from dlqanalysis.sources._http import Client
 from dlqanalysis.sources.admin_api.deployment import Deployment, task_of
 from dlqanalysis.sources.admin_api.listing import Listing
 from dlqanalysis.sources.admin_api.rows import Row, framed, when
-from dlqanalysis.text import written
+from dlqanalysis.text import many, written
 
 
 class AdminSource:
@@ -55,7 +55,7 @@ class AdminSource:
             )
             table, truncated = table.take(newest[: selection.limit]), True
             listing.notes.append(
-                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+                f"Cut at {many(selection.limit, 'rows')}, the newest first. Raise limit=, or narrow the selection."
             )
         notes = [*listing.notes]
         if not self._api.dialect.documented:

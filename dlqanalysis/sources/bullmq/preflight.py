@@ -11,6 +11,7 @@ from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.health import asked
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, place, shown
 from dlqanalysis.sources.bullmq.workers import workers
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import redis
@@ -96,19 +97,19 @@ def _jobs(client: "redis.Redis", keys: Keys, ones: Sequence[Failure]) -> Iterato
     if unique:
         live = _live(client, keys, unique)
         text = (
-            f"{len(unique):,} jobs of {queue} have a deduplication id. While they lay failed, others with the"
+            f"In {queue} {many(len(unique), 'jobs have')} a deduplication id. While they lay failed, others with the"
             f" same id were let in ({live:,} are there now): look whether the work was done by those."
         )
         yield Finding(name=f"deduplication {queue}", severity="warning", text=text)
     if hidden:
         text = (
-            f"{hidden:,} jobs of {queue} have an attemptsMade that somebody set by hand. It hides the"
+            f"In {queue} {many(hidden, 'jobs have')} an attemptsMade that somebody set by hand. It hides the"
             " real count, and is removed when they go back."
         )
         yield Finding(name=f"attempts {queue}", severity="warning", text=text)
     if children:
         text = (
-            f"{children:,} jobs of {queue} are parents whose children are not done; they will be refused."
+            f"In {queue} {many(children, 'jobs are')} waiting for children that are not done, and will be refused."
             " Replay the children, wait for them, then the parents."
         )
         yield Finding(name=f"flows {queue}", severity="warning", text=text)

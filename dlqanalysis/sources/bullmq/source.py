@@ -14,6 +14,7 @@ from dlqanalysis.sources.bullmq import jobs, raw
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Failure, Keys, failure, shown
 from dlqanalysis.sources.bullmq.pages import Page, Pages, find_queues, no_queue, unheard_of
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import redis
@@ -67,7 +68,7 @@ class BullSource:
             )
             table = table.take(order.slice(0, selection.limit))
             notes.append(
-                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+                f"Cut at {many(selection.limit, 'rows')}, the newest first. Raise limit=, or narrow the selection."
             )
         _note(table, notes)
         one = pa.DictionaryArray.from_arrays(

@@ -25,6 +25,7 @@ from dlqanalysis.sources.celery import stream
 from dlqanalysis.sources.celery.address import Address
 from dlqanalysis.sources.celery.ask import answer
 from dlqanalysis.sources.celery.table import Table, discover
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class CeleryTable:
         if truncated:
             rows = rows.slice(0, selection.limit)  # streamed in the statement's order
             notes.append(
-                f"Cut at {selection.limit:,} rows, the newest first. Raise limit=, or narrow the selection."
+                f"Cut at {many(selection.limit, 'rows')}, the newest first. Raise limit=, or narrow the selection."
             )
         self._note_undated(table, selection, notes)
         return Read(self._framed(rows, table), truncated, tuple(notes))
@@ -222,7 +223,7 @@ class CeleryTable:
             counted = pa.concat_tables(stream.by_sqlalchemy(connection, statement, settings))
             count = counted["rows"][0].as_py()
         if count:
-            notes.append(f"{count:,} more rows have no {have.name}: since=None shows them.")
+            notes.append(f"{many(count, 'more rows have')} no {have.name}: since=None shows them.")
 
     def _framed(self, rows: pa.Table, table: Table) -> pa.Table:
         """The rows with `source` and `payload_state`, and nothing but what the frame and load know."""

@@ -52,7 +52,7 @@ class RevokeHand:
         ]
         begun = self._begun(items, answers)
         if begun:
-            text = f"{len(begun):,} of these tasks have begun: a revoke does not stop them."
+            text = f"{len(begun):,} of these tasks {'has' if len(begun) == 1 else 'have'} begun: a revoke does not stop what has."
             found.append(Finding(name="begun", severity="warning", text=text))
         return found
 

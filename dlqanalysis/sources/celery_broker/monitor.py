@@ -15,6 +15,7 @@ from dlqanalysis.sources.celery_broker.address import Address
 from dlqanalysis.sources.celery_broker.amqp_queues import AmqpQueues
 from dlqanalysis.sources.celery_broker.asking import Answers, Workers
 from dlqanalysis.sources.celery_broker.redis_queues import RedisQueues, Row
+from dlqanalysis.text import many
 
 
 class CeleryMonitor:
@@ -119,7 +120,7 @@ class CeleryMonitor:
         gone = int((frame["task_id"].isin(flagged) & (frame["status"] != "active")).sum())
         if gone:
             notes.append(
-                f"{gone:,} of these tasks are revoked: workers drop them when their time comes."
+                f"{gone:,} of these tasks {'is' if gone == 1 else 'are'} revoked: workers drop revoked tasks when their time comes."
             )
         frame.attrs = {"source": self.name, "notes": notes, "selection": "what workers hold now"}
         return frame
@@ -131,7 +132,7 @@ class CeleryMonitor:
             return Finding(name="workers", severity="ok", text=text, facts={"workers": there})
         severity = "critical" if waiting else "warning"
         # without a queue that is known nothing was counted: "0 are waiting" would be a guess
-        told = f"{waiting:,} tasks are waiting." if len(depths) else depths.attrs["notes"][0]
+        told = f"{many(waiting, 'tasks are')} waiting." if len(depths) else depths.attrs["notes"][0]
         text = f"{self._silence()} {told}"
         return Finding(name="workers", severity=severity, text=text, facts={"workers": 0})
 
@@ -141,7 +142,7 @@ class CeleryMonitor:
             index=False
         ):
             text = (
-                f"Queue {queue} has {depth:,} waiting tasks, and no worker that answered takes from it. Start a"
+                f"Queue {queue} has {many(depth, 'waiting tasks')}, and no worker that answered takes from it. Start a"
                 f" worker with -Q {queue}, or find out who sends to it."
             )
             yield Finding(
@@ -159,11 +160,11 @@ class CeleryMonitor:
 def _told_again(again: list[str]) -> str:
     shown = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")
     return (
-        f"{len(again):,} tasks that workers hold were given out before ({shown}): a worker died or gave them back."
+        f"{many(len(again), 'tasks')} that workers hold had been given out before ({shown}): a worker died or gave back."
         " If they stay, they are in a loop: look at their time limit and memory, and take them out."
     )
 
 
 def _told_twice(twice: list[str]) -> str:
     shown = ", ".join(twice[:3]) + (", ..." if len(twice) > 3 else "")
-    return f"{len(twice):,} tasks are held by two workers at once ({shown})."
+    return f"{many(len(twice), 'tasks are')} held by two workers at once ({shown})."

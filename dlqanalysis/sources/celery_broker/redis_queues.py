@@ -11,6 +11,7 @@ from dlqanalysis.errors import ConnectError
 from dlqanalysis.model import Finding
 from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources.celery_broker.address import Address
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import redis
@@ -84,7 +85,7 @@ class RedisQueues:
             text = f"Workers have held what they took for at most {_minutes(age)}, less than the visibility timeout of {_minutes(limit)}."
             return Finding(name="unacked", severity="ok", text=text, facts=facts)
         text = (
-            f"{count:,} taken tasks are unacknowledged for longer than the visibility timeout of {_minutes(limit)}:"
+            f"{many(count, 'taken tasks are')} unacknowledged for longer than the visibility timeout of {_minutes(limit)}:"
             " Redis gives them out again, so they may run twice. See dlq.running, and raise visibility_timeout"
             " above the longest task and countdown (here: ?visibility_timeout=)."
         )

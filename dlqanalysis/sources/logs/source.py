@@ -31,7 +31,7 @@ from dlqanalysis.sources.logs.records import (
     of_text,
 )
 from dlqanalysis.sources.logs.story import Story
-from dlqanalysis.text import decoded
+from dlqanalysis.text import decoded, many
 
 _PROBED = 2_000  #: lines that are looked at to know a file
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -209,8 +209,8 @@ def _told(tally: Tally, address: Address) -> Iterator[str]:
         )
     if tally.other_errors:
         yield (
-            f"{tally.other_errors:,} lines of {address.name} at ERROR or CRITICAL are about no task, such as lost"
-            " connections: they are no rows here."
+            f"{many(tally.other_errors, 'lines')} at ERROR or CRITICAL in {address.name} without a task, such as lost"
+            " connections: no rows here."
         )
     if tally.no_time:
-        yield f"{tally.no_time:,} lines of {address.name} have a time that is none: those rows are undated."
+        yield f"{many(tally.no_time, 'lines have')} a time that is none in {address.name}: such rows are undated."

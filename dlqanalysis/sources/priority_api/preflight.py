@@ -10,7 +10,7 @@ from dlqanalysis.sources._http import Client
 from dlqanalysis.sources._priority import PRIORITIES, Entry, Options, when
 from dlqanalysis.sources.priority_api.client import REDIS_ROAD
 from dlqanalysis.sources.priority_api.listing import listed, stats
-from dlqanalysis.text import written
+from dlqanalysis.text import many, written
 
 
 def findings(client: Client, options: Options, items: Sequence[Item]) -> list[Finding]:
@@ -62,7 +62,7 @@ def _retry(client: Client, items: Sequence[Item]) -> Iterator[Finding]:
         yield Finding(
             name="priority",
             severity="warning",
-            text=f"{others:,} items are of priority high or low. The published version of this API puts what it"
+            text=f"{many(others, 'items are')} of priority high or low. The published version of this API puts what it"
             f" retries into normal and forgets max_retries and idempotency_key: to keep them, {REDIS_ROAD}.",
         )
 
@@ -83,7 +83,7 @@ def _chosen(
     old = sum(moment is not None and moment < bound for moment in times)
     if old:
         said = (
-            f"{old:,} items failed more than {options.ttl.days} days ago: the server's copies have expired, so"
+            f"{many(old, 'items')} failed more than {options.ttl.days} days ago: the server's copies have expired, so"
             f" that its retry does not find them. To replay those, {REDIS_ROAD}."
         )
         yield Finding(name="expired", severity="warning", text=said)

@@ -8,6 +8,7 @@ from dlqanalysis.sources._priority import PRIORITIES, Entry
 from dlqanalysis.sources._redis_health import keeps, takes
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.keys import Keys
+from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     import redis
@@ -85,7 +86,7 @@ def _entries(items: Sequence[Item], chosen: Sequence[Entry]) -> Iterator[Finding
     names = [entry.task_id for entry in chosen if entry.task_id]
     if twice := len(names) - len(set(names)):
         text = (
-            f"{twice:,} entries are of a task that has another one here. The first that goes back makes the"
+            f"{many(twice, 'entries are')} of a task that has another one here. The first that goes back makes the"
             " task pending, so that the others are skipped."
         )
         yield Finding(name="same task", severity="warning", text=text)

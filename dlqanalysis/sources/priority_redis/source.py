@@ -15,6 +15,7 @@ from dlqanalysis.sources._redis_link import Link
 from dlqanalysis.sources.priority_redis.address import Address
 from dlqanalysis.sources.priority_redis.entries import listed, tasks
 from dlqanalysis.sources.priority_redis.keys import Keys, priority_of
+from dlqanalysis.text import many
 
 
 class PriorityRedisSource:
@@ -45,7 +46,7 @@ class PriorityRedisSource:
         unreadable = sum(state == "unreadable" for state in table["payload_state"].to_pylist())
         if unreadable:
             notes.append(
-                f"{unreadable:,} entries are no JSON, or their payload is none: kept as they are,"
+                f"{many(unreadable, 'unreadable entries')}, no JSON or without a payload that is: kept as found,"
                 " not to be replayed."
             )
         names = zip(table["task_id"].to_pylist(), table["expires_at"].to_pylist(), strict=True)

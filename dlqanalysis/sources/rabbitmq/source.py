@@ -22,6 +22,7 @@ from dlqanalysis.sources.rabbitmq.held import Hold, Limit
 from dlqanalysis.sources.rabbitmq.link import LOST
 from dlqanalysis.sources.rabbitmq.queues import Queues
 from dlqanalysis.sources.rabbitmq.rows import record
+from dlqanalysis.text import many
 
 _AGE = 300.0  #: seconds that a snapshot answers for
 #: queue -> what was said, for which limit, when: a refusal is not asked for twice
@@ -152,7 +153,7 @@ class RabbitSource:
                 " time-to-live and limits."
             )
         if others:
-            yield f"{others:,} messages of '{queue}' are held by somebody else and not shown."
+            yield f"Not shown: {many(others, 'messages')} of '{queue}' that somebody else holds."
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from dlqanalysis.sources.redis_list.columns import Columns
 from dlqanalysis.sources.redis_list.keys import Token, parsed, shown
 from dlqanalysis.sources.redis_list.ledger import Numbers
 from dlqanalysis.sources.redis_list.rows import Reader
+from dlqanalysis.text import many
 
 _TOGETHER, _BYTES = 4_000, 64 * 2**20  # messages, and bytes of them, mapped in one go
 
@@ -156,10 +157,10 @@ def _note(table: pa.Table, reader: Reader, notes: list[str]) -> None:
     bad = pc.sum(pc.is_in(state, pa.array(["unreadable", "truncated"]))).as_py()
     if bad:
         notes.append(
-            f"{bad:,} messages are no JSON that a consumer could read: they stay rows, payload_state says"
+            f"{many(bad, 'messages are')} no JSON that a consumer could read: kept as rows, payload_state says"
             " which. Repair or quarantine them."
         )
     if reader.naive:
         notes.append(
-            f"{reader.naive:,} times have no zone and were left out. Say which it is in the URL: ?tz=UTC."
+            f"{many(reader.naive, 'times have')} no zone and stay out. Say which it is in the URL: ?tz=UTC."
         )
