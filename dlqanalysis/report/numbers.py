@@ -10,6 +10,7 @@ import pandas as pd
 from dlqanalysis.errors import SettingsError
 from dlqanalysis.model import moment
 from dlqanalysis.redact import redact, redacted
+from dlqanalysis.text import keep_whole
 
 VERSION = 1
 _MOST = 500  #: groups kept; the tail of a long week is counted only
@@ -145,7 +146,7 @@ def keep(numbers: Mapping[str, Any], path: str | Path) -> Path | None:
     if not path:
         return None
     where = Path(path)
-    where.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep_whole(where, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
     return where
 
 

@@ -12,6 +12,7 @@ from dlqanalysis.errors import SettingsError
 from dlqanalysis.report.calm import calm
 from dlqanalysis.report.naming import asked_with
 from dlqanalysis.report.running import without_revealed
+from dlqanalysis.text import keep_whole
 
 _PACKAGE = Path(__file__).parents[1]
 _FIGURE = "application/vnd.plotly.v1+json"
@@ -80,7 +81,7 @@ def html(
     )
     target = Path(out) if out is not None else where.with_suffix(".html")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8", errors="backslashreplace")
+    keep_whole(target, page)
     return target
 
 
