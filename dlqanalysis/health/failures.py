@@ -34,6 +34,9 @@ class Facts:
         self.now = now
         self.ages = (now - waiting["failed_at"]).clip(lower=pd.Timedelta(0))
         self.least = "at least " if truncated else ""  # the load was cut off: there are more
+        asked = str(waiting.attrs.get("selection", "")).partition(";")[0]
+        # of a day's failures nobody knows what lies there from before
+        self.of = "" if asked in ("", "from the beginning") else f" ({asked})"
 
     def whose(self) -> str:
         """Whom the profile names for the queues that hold most of what waits, as a sentence; else nothing."""
@@ -79,7 +82,7 @@ def _depth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     for name, limit in zip(("critical", "warning"), bounds, strict=True):
         if severity == "ok" and limit is not None and counted > limit:
             severity, bound = name, limit
-    text = f"{facts.least}{some(counted, 'failure')} waiting for more than {span(held)}"
+    text = f"{facts.least}{some(counted, 'failure')}{facts.of} waiting for more than {span(held)}"
     if undated:
         text += f", {undated:,} of them without a time"
     text += f"; more than {bound:,} is {severity}." if bound is not None else "."
@@ -104,10 +107,10 @@ def _oldest(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         return
     age = facts.ages.max()
     if pd.isna(age):
-        yield finding("oldest", "ok", "Nothing with a time is waiting.")
+        yield finding("oldest", "ok", f"Nothing with a time{facts.of} is waiting.")
         return
     over = age > limit
-    text = f"The oldest failure has been waiting for {span(age)}" + (
+    text = f"The oldest failure{facts.of} has been waiting for {span(age)}" + (
         f", longer than {span(limit)}." if over else "."
     )
     yield finding("oldest", "warning" if over else "ok", text, seconds=int(age.total_seconds()))
@@ -145,7 +148,7 @@ def _unreadable(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         return
     count = int(facts.waiting["payload_state"].isin(["unreadable", "truncated"]).sum())
     over = count > limit
-    text = f"{facts.least}{some(count, 'payload')} unreadable or truncated" + (
+    text = f"{facts.least}{some(count, 'payload')}{facts.of} unreadable or truncated" + (
         ": they cannot be replayed; look at them before they are forgotten." if over else "."
     )
     yield finding("unreadable", "warning" if over else "ok", text, count=count)
@@ -179,7 +182,13 @@ def _always_fails(executions: pd.DataFrame, limits: dict[str, Any]) -> Iterator[
             )
     never = executions[(executions["successes"] == 0) & (executions["failures"] >= max(least, 1))]
     if never.empty:
-        yield finding("always_fails", "ok", "Every task that ran often enough succeeded at times.")
+        ran = (executions["successes"] + executions["failures"] >= max(least, 1)).any()
+        text = "Every task that ran often enough succeeded at times."
+        yield finding(
+            "always_fails",
+            "ok",
+            text if ran else "No task is known to have run often enough to say.",
+        )
         return
     names = [str(name) for name in never["task_name"]]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.model import Finding
+from dlqanalysis.text import some
 
 SEVERITIES = ("ok", "warning", "critical")
 #: What `dlq check` exits with.
@@ -34,11 +35,6 @@ def table(findings: Sequence[Finding]) -> pd.DataFrame:
 def finding(name: str, severity: str, text: str, **facts: Any) -> Finding:
     """A finding whose sentence begins with a capital."""
     return Finding(name=name, severity=severity, text=text[0].upper() + text[1:], facts=facts)
-
-
-def some(count: int, noun: str) -> str:
-    """A count with its noun: 1 failure, 1,200 failures."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def span(length: timedelta) -> str:
