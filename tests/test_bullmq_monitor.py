@@ -131,7 +131,7 @@ def test_a_job_whose_worker_is_gone_is_stalled(bull, monitor):
     named = {f.name: f for f in watching.health()}
     stalled = named["stalled default"]
     assert stalled.severity == "warning" and stalled.facts["jobs"] == [one]
-    assert "1 jobs wait in queue default, and nobody works" in named["workers default"].text
+    assert "1 job waits in queue default, and nobody works" in named["workers default"].text
     bull.redis.set(bull.key(f"{one}:lock"), "w", px=60_000)
     assert watching.running()["status"].tolist() == ["active"]
     assert "stalled default" not in {f.name for f in watching.health()}

@@ -4,6 +4,7 @@ what went well later, what lies there from before."""
 import pandas as pd
 
 from dlqanalysis.errors import DLQError
+from dlqanalysis.text import some
 
 
 def rehearse(failures: pd.DataFrame, limit: int = 50, source: "str | None" = None) -> pd.DataFrame:
@@ -60,7 +61,7 @@ def went_well(source: str, since: str = "") -> tuple[pd.DataFrame | None, str]:
         known = asked.later_successes(since=since or None)
     except DLQError as error:
         return None, f"Later successes are not known: {error}"
-    return known, f"{len(known):,} failed tasks went well later."
+    return known, f"{some(len(known), 'failed task')} went well later."
 
 
 def lying(

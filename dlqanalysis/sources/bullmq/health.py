@@ -10,6 +10,7 @@ from dlqanalysis.sources._redis_health import keeps
 from dlqanalysis.sources.bullmq import standing
 from dlqanalysis.sources.bullmq.address import Address
 from dlqanalysis.sources.bullmq.keys import Keys, shown
+from dlqanalysis.text import some
 
 if TYPE_CHECKING:
     import redis
@@ -39,25 +40,25 @@ def queue(client: "redis.Redis", keys: Keys, workers: int | None) -> Iterator[Fi
             standing.depth(asking, keys, state)
         waiting = sum(asking.execute())
         if paused:
-            text = f"Queue {name} is paused; {waiting:,} jobs wait."
+            text = f"Queue {name} is paused; {some(waiting, 'job waits', 'jobs wait')}."
             yield Finding(name=f"paused {name}", severity="warning", text=text)
         elif waiting and workers == 0:
-            text = f"{waiting:,} jobs wait in queue {name}, and nobody works on it."
+            text = f"{some(waiting, 'job waits', 'jobs wait')} in queue {name}, and nobody works on it."
             yield Finding(name=f"workers {name}", severity="critical", text=text)
         held = standing.ids(client, keys, "active")
         if gone := standing.stalled(client, keys, held):
             ones = sorted(map(shown, gone))
             text = (
-                f"{len(gone):,} active jobs of queue {name} have lost their worker ({', '.join(ones[:3])}): any"
-                " running worker puts them back within its stalledInterval. Do not clean active jobs."
+                f"Without a worker any more: {some(len(gone), 'active job')} of queue {name} ({', '.join(ones[:3])})."
+                " Any running worker puts such a job back within its stalledInterval. Do not clean active jobs."
             )
             facts = {"jobs": ones[:100]}
             yield Finding(name=f"stalled {name}", severity="warning", text=text, facts=facts)
         if doubles := standing.twice(client, keys):
             first, places = next(iter(doubles.items()))
             text = (
-                f"{len(doubles):,} jobs of queue {name} stand in two places, such as {shown(first)} in"
-                f" {' and '.join(places)}: somebody pushed ids by hand, and they may run twice."
+                f"Two places hold {some(len(doubles), 'job')} of queue {name}, such as {shown(first)} in"
+                f" {' and '.join(places)}: somebody pushed ids by hand, and what stands twice may run twice."
             )
             facts = {"jobs": [shown(job) for job in list(doubles)[:100]]}
             yield Finding(name=f"duplicates {name}", severity="critical", text=text, facts=facts)

@@ -15,6 +15,7 @@ from dlqanalysis.sources.celery_broker.address import Address
 from dlqanalysis.sources.celery_broker.amqp_queues import AmqpQueues
 from dlqanalysis.sources.celery_broker.asking import Answers, Workers
 from dlqanalysis.sources.celery_broker.redis_queues import RedisQueues, Row
+from dlqanalysis.text import some
 
 
 class CeleryMonitor:
@@ -159,11 +160,11 @@ class CeleryMonitor:
 def _told_again(again: list[str]) -> str:
     shown = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")
     return (
-        f"{len(again):,} tasks that workers hold were given out before ({shown}): a worker died or gave them back."
-        " If they stay, they are in a loop: look at their time limit and memory, and take them out."
+        f"Given out before: {some(len(again), 'task')} that workers hold ({shown}). A worker died or gave it back."
+        " What stays is in a loop: look at its time limit and memory, and take it out."
     )
 
 
 def _told_twice(twice: list[str]) -> str:
     shown = ", ".join(twice[:3]) + (", ..." if len(twice) > 3 else "")
-    return f"{len(twice):,} tasks are held by two workers at once ({shown})."
+    return f"{some(len(twice), 'task is', 'tasks are')} held by two workers at once ({shown})."

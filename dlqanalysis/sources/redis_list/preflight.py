@@ -7,6 +7,7 @@ from dlqanalysis.model import Finding
 from dlqanalysis.sources._redis_health import keeps, takes
 from dlqanalysis.sources.redis_list.address import Address
 from dlqanalysis.sources.redis_list.keys import shown
+from dlqanalysis.text import some
 
 if TYPE_CHECKING:
     import redis
@@ -36,7 +37,7 @@ def _lists(client: "redis.Redis", address: Address, key: bytes) -> Iterator[Find
             return
     dead, waiting = client.llen(key), client.llen(main)
     facts = {"dead_lettered": dead, "waiting": waiting}
-    text = f"{name} has {dead:,} dead letters; {waiting:,} messages wait in {shown(main)}."
+    text = f"{name} has {some(dead, 'dead letter')}; {some(waiting, 'message waits', 'messages wait')} in {shown(main)}."
     yield Finding(name=f"list {name}", severity="ok", text=text, facts=facts)
     if not waiting:
         text = (

@@ -17,6 +17,7 @@ from dlqanalysis.sources.redis_list.columns import Columns
 from dlqanalysis.sources.redis_list.keys import Token, parsed, shown
 from dlqanalysis.sources.redis_list.ledger import Numbers
 from dlqanalysis.sources.redis_list.rows import Reader
+from dlqanalysis.text import some
 
 _TOGETHER, _BYTES = 4_000, 64 * 2**20  # messages, and bytes of them, mapped in one go
 
@@ -156,7 +157,7 @@ def _note(table: pa.Table, reader: Reader, notes: list[str]) -> None:
     bad = pc.sum(pc.is_in(state, pa.array(["unreadable", "truncated"]))).as_py()
     if bad:
         notes.append(
-            f"{bad:,} messages are no JSON that a consumer could read: they stay rows, payload_state says"
+            f"{some(bad, 'message is', 'messages are')} no JSON that a consumer could read: each stays a row, payload_state says"
             " which. Repair or quarantine them."
         )
     if reader.naive:
