@@ -6,7 +6,6 @@
 import hashlib
 import json
 import logging
-import os
 import re
 import threading
 import warnings
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dlqanalysis.errors import ConnectError, SettingsError
+from dlqanalysis.files import keep_whole
 from dlqanalysis.model import Finding, duration
 from dlqanalysis.profile import Profile, home, notify_urls
 from dlqanalysis.redact import redact
@@ -214,14 +214,14 @@ def _keep(place: str, state: Mapping[str, Any]) -> None:
     try:
         path = _file(place)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(state), encoding="utf-8")
-        fresh.replace(path)
+        keep_whole(path, json.dumps(state), mode=0o600)
     except (OSError, SettingsError) as error:
+        advice = (
+            "" if isinstance(error, SettingsError) else ". Set DLQ_HOME to a folder of your own."
+        )
         raise SettingsError(
-            f"The message was sent, but that it was cannot be kept ({error}), so it will be sent again at the next"
-            " check. Set DLQ_HOME to a folder of your own."
+            "The message was sent, but that it was cannot be kept, so it will be sent again at the next check:"
+            f" {error}{advice}"
         ) from None
 
 

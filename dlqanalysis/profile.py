@@ -189,7 +189,7 @@ def read_text(path: Path, what: str) -> str:
         return path.read_text(encoding="utf-8-sig")  # editors and spreadsheets write its mark
     except FileNotFoundError:
         raise SettingsError(
-            f"There is no {what} at {path}. Check the path, or unset the variable that names it."
+            f"There is no {what} at {path}. Check the path, or take it out of what names it."
         ) from None
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a NUL
         raise SettingsError(
@@ -326,11 +326,15 @@ def redact_salt() -> bytes:
         path = home() / "redact-salt"
         if not path.exists():
             fresh = path.with_name(f"redact-salt.{os.getpid()}.{secrets.token_hex(4)}")
-            fresh.touch(mode=0o600)
-            fresh.write_text(secrets.token_hex(16), encoding="ascii")
-            with contextlib.suppress(FileExistsError):  # another process was first: its salt holds
-                os.link(fresh, path)
-            fresh.unlink()
+            try:
+                fresh.touch(mode=0o600)
+                fresh.write_text(secrets.token_hex(16), encoding="ascii")
+                with contextlib.suppress(
+                    FileExistsError
+                ):  # another process was first: its salt holds
+                    os.link(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)
         salt = path.read_bytes().strip()
     except (OSError, SettingsError):
         return secrets.token_bytes(16)

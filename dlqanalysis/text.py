@@ -49,7 +49,7 @@ def many(count: int, words: str) -> str:
 
 
 _VERBS = {"are": "is", "were": "was", "have": "has", "do": "does", "lie": "lies", "go": "goes", "say": "says",
-          "wait": "waits", "stand": "stands", "ask": "asks", "run": "runs", "name": "names"}  # fmt: skip
+          "wait": "waits", "stay": "stays", "stand": "stands", "ask": "asks", "run": "runs", "name": "names"}  # fmt: skip
 
 
 def _one(word: str) -> str:

@@ -63,6 +63,23 @@ def test_growing_calls_somebody(lists):
     assert checkup("jobs", profile, NOW + timedelta(minutes=6)).escalation is None
 
 
+def test_a_level_that_holds_alone_is_a_finding(lists):
+    """Otherwise it would be shown to who looks, with exit code 0, and told to nobody."""
+    profile = Profile(
+        thresholds={"depth": 100}, escalation={"L2": {"when": ["depth > 2"], "contact": "team"}}
+    )
+    lists(2)
+    assert named(checkup("jobs", profile), "level") is None
+    lists(1)
+    look = checkup("jobs", profile)
+    assert look.escalation.name == "L2" and named(look, "level").severity == "warning"
+    assert (
+        named(look, "level").text
+        == "No threshold is passed, but L2 of the profile holds: depth > 2."
+    )
+    assert facts_of([look])["severity"] == "warning"
+
+
 def test_what_is_away_is_a_finding_and_the_others_are_looked_at(lists, monkeypatch):
     lists(1)
     monkeypatch.setenv("DLQ_GONE_URL", "list+redis://:hunter2@127.0.0.1:9/0?keys=a")

@@ -159,6 +159,14 @@ def test_what_is_the_readers_to_mend_is_one_sentence(dlq, arguments, says, tmp_p
     assert "Traceback" not in result.stderr and "hunter2" not in result.stderr + result.stdout
 
 
+@pytest.mark.parametrize("kind", ["daily", "weekly"])
+def test_a_folder_that_cannot_be_written_is_no_finding(kind, dlq, export, tmp_path):
+    (tmp_path / "file").touch()
+    done = dlq("report", kind, "--source", str(export), "--out", str(tmp_path / "file" / "reports"))
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    assert "file/reports: " in done.stderr and "Check the path, its permissions" in done.stderr
+
+
 def test_a_wrong_command_line_says_how_it_goes(dlq):
     result = dlq("check")
     assert result.returncode == 2 and "Usage:" in result.stderr

@@ -59,6 +59,24 @@ def test_a_check_before_replays_that_cannot_be_read_is_told_by_daylight(tmp_path
     assert found.severity == "critical" and "preflight.health has no option 'page'" in found.text
 
 
+@pytest.mark.parametrize(
+    ("text", "severity", "says"),
+    [
+        ('[severity.high]\nwhen = ["depth or critical"]\n', "critical", "is no condition"),
+        ('[escalation.L9]\nwhen = ["depth"]\n', "critical", "is no level"),
+        ('notify = ["DLQ_PAGER_URL"]\n', "warning", "DLQ_PAGER_URL, but that variable is not set"),
+        ('[changes]\nfile = "/nowhere/deploys.csv"\n', "warning", "/nowhere/deploys.csv"),
+    ],
+)
+def test_what_would_end_every_check_is_told_by_daylight(
+    text, severity, says, tmp_path, monkeypatch
+):
+    (tmp_path / "profile.toml").write_text(text)
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    found = told()["profile"]
+    assert found.severity == severity and says in found.text
+
+
 def test_files_that_others_may_read_and_files_that_are_wrong(tmp_path, monkeypatch):
     Journal()
     (tmp_path / "dlq-home" / "dlq-journal.sqlite").chmod(0o644)

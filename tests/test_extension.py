@@ -185,7 +185,7 @@ def test_a_frame_without_rows_says_why_where_somebody_knows(tmp_path):
         (dlq.contradicted(failures, None), "No outcome of a replay speaks against a rule."),
         (dlq.common_causes(failures), "Nothing is known to have begun in several queues at once."),
         (dlq.looping(failures), "No task failed 3 times or more under one id."),
-        (dlq.groups(none), "There is no failure to count."),
+        (dlq.groups(none), "There is no such failure to count."),
         (dlq.duplicates(none), "No failure is known to be a copy of another."),
         (dlq.unknown_groups(none), "No group is unknown: a rule has judged every failure."),
         (dlq.Journal(f"sqlite:///{tmp_path}/journal").runs(), "No run yet: nothing was sent"),

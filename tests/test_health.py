@@ -90,6 +90,17 @@ def test_a_cut_off_load_says_at_least():
     assert found(frame, "depth").text.startswith("At least 3 failures")
 
 
+def test_failures_of_a_time_are_not_all_that_wait():
+    """A day's page said that nothing waits, beside hundreds of older ones."""
+    day = empty()
+    day.attrs["selection"] = "since 2026-11-29 08:00Z; status failed"
+    said = {one.name: one.text for one in health.check(day, Profile())}
+    assert said["depth"] == "0 failures (since 2026-11-29 08:00Z) waiting for more than 5 minutes."
+    assert said["oldest"] == "Nothing with a time (since 2026-11-29 08:00Z) is waiting."
+    day.attrs["selection"] = "from the beginning; status failed"
+    assert "(" not in health.check(day, Profile())[0].text
+
+
 def test_a_task_that_always_fails():
     runs = pd.DataFrame(
         {"task_name": ["a", "b", "c"], "successes": [0, 0, 1], "failures": [5, 4, 500]}
@@ -97,7 +108,10 @@ def test_a_task_that_always_fails():
     finding = found(empty(), "always_fails", executions=runs)
     assert finding.severity == "critical" and finding.facts["tasks"] == ["a"]
     assert found(empty(), "always_fails", executions=runs, always_fails=6).severity == "ok"
-    assert found(empty(), "always_fails", executions=runs.iloc[:0]).severity == "ok"
+    none = found(empty(), "always_fails", executions=runs.iloc[:0])
+    assert (
+        none.severity == "ok" and none.text == "No task is known to have run often enough to say."
+    )
     with pytest.raises(SchemaError, match="no column 'successes'"):
         found(empty(), "always_fails", executions=runs.drop(columns="successes"))
 

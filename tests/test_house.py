@@ -22,7 +22,7 @@ PACKAGE = ROOT / "dlqanalysis"
 
 #: From the ground up. A room imports only from floors below its own. A new room gets its place here.
 FLOORS = (
-    {"distinct", "errors", "interrupt", "text"},
+    {"distinct", "errors", "files", "interrupt", "text"},
     {"model"},
     {"profile"},
     {"fingerprint", "payload", "redact", "signals"},

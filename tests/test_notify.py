@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -262,6 +263,17 @@ def test_where_nothing_can_be_kept_it_is_told_all_the_same(channel, tmp_path, mo
     with pytest.raises(SettingsError, match="message was sent, but that it was cannot be kept"):
         tell(FINDINGS, TO, "shop", now=NOW)
     assert len(channel.got) == 1
+
+
+def test_a_full_disk_leaves_no_file_at_every_check(channel, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SettingsError, match=r"No space left on device\. Set DLQ_HOME") as caught:
+        tell(FINDINGS, TO, "shop", now=NOW)
+    assert str(caught.value).count("Set DLQ_HOME") == 1
+    assert not list((home() / "notified").iterdir())
 
 
 def test_a_clock_that_was_ahead_silences_nobody(channel):

@@ -141,6 +141,32 @@ def test_any_other_error_is_a_sentence_without_secrets(tmp_path):
     assert SECRET not in str(caught.value)
 
 
+def test_a_kind_of_error_of_one_road_is_the_kits_own_too(tmp_path):
+    raised = (
+        "from dlqanalysis.sources._http import Unreachable\nraise Unreachable('h is away. Look.')"
+    )
+    with pytest.raises(errors.ConnectError, match=r"^h is away\. Look\.$"):
+        report.run(small(tmp_path / "in.ipynb", raised), {}, tmp_path / "out.ipynb")
+
+
+def test_a_full_disk_leaves_no_half_of_a_page(tmp_path, monkeypatch):
+    book = small(tmp_path / "in.ipynb", "1 + 1")
+    write = Path.write_bytes
+
+    def full(path, data):
+        write(path, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        report.html(book)
+    with pytest.raises(OSError, match="No space left"):
+        report.keep({"version": 1}, tmp_path / "in.json")
+    with pytest.raises(OSError, match="No space left"):
+        report.run(book, {}, tmp_path / "out.ipynb")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.ipynb"]
+
+
 def test_a_kernel_starts_where_home_cannot_be_written_and_a_path_is_kept_as_a_name(
     tmp_path, monkeypatch
 ):
@@ -309,7 +335,8 @@ def test_a_section_without_anything_is_one_calm_line(tmp_path, shell):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "week.ipynb")
     page = report.html(tmp_path / "week.ipynb").read_text(encoding="utf-8")
     assert (
-        "<p>There is no failure to count. There is no failure to judge. No &lt;b&gt;.</p>" in page
+        "<p>There is no such failure to count. There is no failure to judge. No &lt;b&gt;.</p>"
+        in page
     )
     assert page.count("Nothing to draw") == 1 and "<figure>" not in page
     assert "the tallest first" not in page and "a number." in page and ">And then?<" in page

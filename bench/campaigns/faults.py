@@ -58,7 +58,9 @@ def _until_done(
         end()
     troubles = finish(world, crew, order)
     seconds = time.monotonic() - began
-    said = f"the run stopped {stops} time{'' if stops == 1 else 's'}" + (f"; {note}" if note else "")
+    said = f"the run stopped {stops} time{'' if stops == 1 else 's'}" + (
+        f"; {note}" if note else ""
+    )
     counted = account(world, campaign, before, [journal], met, seconds, said)
     counted.troubles += troubles
     return counted

@@ -110,7 +110,7 @@ def by(failures: pd.DataFrame, column: str = "task_name", n: int = 12, says: str
     title, where something else than the largest bar is to be said."""
     table = patterns.counts(failures, column)
     if not len(table):
-        return nothing("there are no failures")
+        return nothing("there are no such failures")
     top, rest = table.head(n), table.iloc[n:]
     names = [*top[column], *([f"{_others(len(rest))}"] if len(rest) else [])]
     figure = go.Figure()
@@ -137,7 +137,7 @@ def matrix(
     """How often each value of one column comes with each of another; the number stands in its cell."""
     table = patterns.counts(failures, [rows, columns])
     if not len(table):
-        return nothing("there are no failures")
+        return nothing("there are no such failures")
     worst = table.iloc[0]
     cross = _crossed(table, rows, columns, most)
     said = (
@@ -196,7 +196,7 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
     ]
     totals(figure, list(top["count"]), texts)
     said = (
-        f"{vital:,} of {len(groups):,} groups make {together.iloc[vital - 1]:.0%} of"
+        f"{vital:,} of {len(groups):,} groups {'makes' if vital == 1 else 'make'} {together.iloc[vital - 1]:.0%} of"
         f" {groups['count'].sum():,} failures"
     )
     rows_named(figure, names, 48)
@@ -220,7 +220,9 @@ def funnel(run: Any) -> go.Figure:
         ]
         sizes = [int(size) for size in table["failures"]]
         chosen = int(table.loc[goes, "failures"].sum())
-        said = f"{chosen:,} of {sum(sizes):,} failures go, {sum(sizes) - chosen:,} stay"
+        left = sum(sizes) - chosen
+        said = f"{chosen:,} of {sum(sizes):,} failures {'goes' if chosen == 1 else 'go'},"
+        said += f" {many(left, 'stay')}"
         held = table[~goes].sort_values("failures", ascending=False, kind="stable")
         if len(held) > 1:
             first = held.iloc[0]

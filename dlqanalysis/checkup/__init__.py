@@ -99,12 +99,16 @@ def checkup(
     worst = health.worst(found)
     numbers = health.sample(_waiting(found), told.get("depths"), told.get("workers"))
     minutes = samples.unresolved(past, when) if worst != "ok" else 0.0
+    severity = health.severity(found, profile, minutes)
+    escalation = health.escalation(found, profile, minutes)
+    if worst == "ok" and (level := escalation or severity):
+        found.append(_only_level(level))
     return Checkup(
         place=place,
         source=name or place,
         findings=tuple(found),
-        severity=health.severity(found, profile, minutes),
-        escalation=health.escalation(found, profile, minutes),
+        severity=severity,
+        escalation=escalation,
         truncated=failures is not None and bool(failures.attrs.get("truncated")),
         checked=not absent,  # the rows of a queue that is not there are all ok
         kept=remember and samples.keep(place, numbers, worst, when),
@@ -213,6 +217,12 @@ def _to_review(profile: Profile, when: datetime) -> list[Finding]:
         " thresholds still hold, then set review_by anew."
     )
     return [Finding(name="profile review", severity="warning", text=text)]
+
+
+def _only_level(level: Level) -> Finding:
+    """A level that holds though no threshold is passed: without a finding it would call nobody, and exit with 0."""
+    text = f"No threshold is passed, but {level.name} of the profile holds: {level.because}."
+    return Finding(name="level", severity="warning", text=text)
 
 
 def _unreachable(error: DLQError) -> Finding:

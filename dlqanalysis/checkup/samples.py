@@ -3,7 +3,6 @@
 One file a place, a few numbers a check and no payload; bounded, the oldest are forgotten first.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.errors import SettingsError
+from dlqanalysis.files import keep_whole
 from dlqanalysis.health import SAMPLE, no_samples, samples
 from dlqanalysis.profile import home
 from dlqanalysis.redact import redact
@@ -98,11 +98,4 @@ def _shorten(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     if len(lines) <= MOST + _SLACK:
         return
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(b"".join(lines[-MOST:]))
-        fresh.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
+    keep_whole(path, b"".join(lines[-MOST:]), mode=0o600)

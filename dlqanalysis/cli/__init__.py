@@ -52,6 +52,15 @@ def main() -> None:
         app()
     except DLQError as error:
         _refuse(error)
+    except (
+        OSError
+    ) as error:  # a full disk, a folder that cannot be written: no finding, whose code is 1
+        where = f"{error.filename}: " if error.filename else ""
+        _refuse(
+            DLQError(
+                f"{where}{error.strerror or error}. Check the path, its permissions, and the room on its disk."
+            )
+        )
 
 
 def _refuse(error: DLQError) -> NoReturn:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from dlqanalysis import health
 from dlqanalysis.classify import rules
 from dlqanalysis.doctor import access
 from dlqanalysis.doctor import names as names_in
@@ -23,6 +24,7 @@ from dlqanalysis.profile import (
     connected,
     groups_file,
     home,
+    notify_urls,
     rulebook_path,
     setting,
     url_of,
@@ -85,7 +87,22 @@ def _own() -> Iterator[Finding]:
 def _profile() -> list[Finding]:
     profile = Profile.load()
     kinds(profile)  # what a replay would ask first; better refused by daylight
+    health.limits_of(profile)
+    (
+        health.severity([], profile),
+        health.escalation([], profile),
+    )  # so too what every check asks last
     wrong = [_warning("profile", text) for text in names_in.unknown_queries(profile)]
+    try:
+        notify_urls(profile)
+    except SettingsError as error:  # a check that is to tell would end with it
+        wrong.append(_warning("profile", str(error)))
+    if (file := profile.changes.get("file")) and not Path(file).is_file():
+        wrong.append(
+            _warning(
+                "profile", f"[changes] names {file}, and no file is there: no report could be made"
+            )
+        )
     return wrong or [_ok("profile", f"profile '{profile.name}' is valid")]
 
 

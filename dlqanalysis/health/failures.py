@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.errors import SchemaError
-from dlqanalysis.health.findings import finding, some, span
+from dlqanalysis.health.findings import finding, span
 from dlqanalysis.model import Finding
 from dlqanalysis.patterns import DEPENDENCIES
+from dlqanalysis.text import many
 
 #: words of systems for what waits no longer
 DONE = ("replayed", "archived", "succeeded", "success", "completed")
@@ -34,6 +35,9 @@ class Facts:
         self.now = now
         self.ages = (now - waiting["failed_at"]).clip(lower=pd.Timedelta(0))
         self.least = "at least " if truncated else ""  # the load was cut off: there are more
+        asked = str(waiting.attrs.get("selection", "")).partition(";")[0]
+        # of a day's failures nobody knows what lies there from before
+        self.of = "" if asked in ("", "from the beginning") else f" ({asked})"
 
     def whose(self) -> str:
         """Whom the profile names for the queues that hold most of what waits, as a sentence; else nothing."""
@@ -79,7 +83,7 @@ def _depth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     for name, limit in zip(("critical", "warning"), bounds, strict=True):
         if severity == "ok" and limit is not None and counted > limit:
             severity, bound = name, limit
-    text = f"{facts.least}{some(counted, 'failure')} waiting for more than {span(held)}"
+    text = f"{facts.least}{many(counted, 'failures')}{facts.of} waiting for more than {span(held)}"
     if undated:
         text += f", {undated:,} of them without a time"
     text += f"; more than {bound:,} is {severity}." if bound is not None else "."
@@ -104,10 +108,10 @@ def _oldest(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         return
     age = facts.ages.max()
     if pd.isna(age):
-        yield finding("oldest", "ok", "Nothing with a time is waiting.")
+        yield finding("oldest", "ok", f"Nothing with a time{facts.of} is waiting.")
         return
     over = age > limit
-    text = f"The oldest failure has been waiting for {span(age)}" + (
+    text = f"The oldest failure{facts.of} has been waiting for {span(age)}" + (
         f", longer than {span(limit)}." if over else "."
     )
     yield finding("oldest", "warning" if over else "ok", text, seconds=int(age.total_seconds()))
@@ -133,7 +137,7 @@ def _per_hour(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         return
     count = facts.since(timedelta(hours=1))
     over = count > limit
-    text = f"{facts.least}{some(count, 'new failure')} in the last hour" + (
+    text = f"{facts.least}{many(count, 'new failures')} in the last hour" + (
         f", more than {limit:,}." if over else "."
     )
     yield finding("per_hour", "warning" if over else "ok", text, count=count)
@@ -145,7 +149,7 @@ def _unreadable(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         return
     count = int(facts.waiting["payload_state"].isin(["unreadable", "truncated"]).sum())
     over = count > limit
-    text = f"{facts.least}{some(count, 'payload')} unreadable or truncated" + (
+    text = f"{facts.least}{many(count, 'payloads')}{facts.of} unreadable or truncated" + (
         ": they cannot be replayed; look at them before they are forgotten." if over else "."
     )
     yield finding("unreadable", "warning" if over else "ok", text, count=count)
@@ -161,7 +165,7 @@ def _expiry(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     if not left.notna().any():
         yield finding("expires_within", "ok", "The source says of no failure that it expires.")
         return
-    text = f"{facts.least}{some(soon, 'failure')} will be forgotten within {span(limit)}"
+    text = f"{facts.least}{many(soon, 'failures')} will be forgotten within {span(limit)}"
     text += f", {gone:,} may be gone already" if gone else ""
     over = soon + gone > 0
     text += ": take a snapshot (dlq snapshot)." if over else "."
@@ -179,7 +183,13 @@ def _always_fails(executions: pd.DataFrame, limits: dict[str, Any]) -> Iterator[
             )
     never = executions[(executions["successes"] == 0) & (executions["failures"] >= max(least, 1))]
     if never.empty:
-        yield finding("always_fails", "ok", "Every task that ran often enough succeeded at times.")
+        ran = (executions["successes"] + executions["failures"] >= max(least, 1)).any()
+        text = "Every task that ran often enough succeeded at times."
+        yield finding(
+            "always_fails",
+            "ok",
+            text if ran else "No task is known to have run often enough to say.",
+        )
         return
     names = [str(name) for name in never["task_name"]]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -194,7 +204,7 @@ def _failure_rate(executions: pd.DataFrame, limits: dict[str, Any]) -> Iterator[
         return
     good, bad = int(executions["successes"].sum()), int(executions["failures"].sum())
     if good + bad < FEWEST_RUN:
-        text = f"{some(good + bad, 'execution')} known: too few to say which share fails."
+        text = f"{many(good + bad, 'executions')} known: too few to say which share fails."
         yield finding("failure_rate", "ok", text)
         return
     yield shared("failure_rate", bad / (good + bad), limit, f"of {good + bad:,} executions failed")
@@ -233,7 +243,7 @@ def _breadth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
     """In how many queues and tasks it failed within the last hour; of what cause, where rules have judged."""
     recent = facts.waiting[facts.ages <= _RECENT]
     queues, tasks = recent["queue"].nunique(), recent["task_name"].nunique()
-    text = f"{some(len(recent), 'failure')} of {some(tasks, 'task')} in {some(queues, 'queue')} within the last hour."
+    text = f"{many(len(recent), 'failures')} of {many(tasks, 'tasks')} in {many(queues, 'queues')} within the last hour."
     told: dict[str, Any] = {"queues": int(queues), "tasks": int(tasks)}
     if "rule" in recent.columns:
         rules = recent["rule"].astype("str").fillna("")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.model import Finding
+from dlqanalysis.text import many
 
 SEVERITIES = ("ok", "warning", "critical")
 #: What `dlq check` exits with.
@@ -36,15 +37,10 @@ def finding(name: str, severity: str, text: str, **facts: Any) -> Finding:
     return Finding(name=name, severity=severity, text=text[0].upper() + text[1:], facts=facts)
 
 
-def some(count: int, noun: str) -> str:
-    """A count with its noun: 1 failure, 1,200 failures."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def span(length: timedelta) -> str:
     """A length of time for a reader: 5 minutes, 3 hours, 12 days."""
     seconds = length.total_seconds()
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            return some(int(seconds // size), unit)
-    return some(int(seconds), "second")
+            return many(int(seconds // size), f"{unit}s")
+    return many(int(seconds), "seconds")

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.health.failures import before, shared
-from dlqanalysis.health.findings import finding, some, span
+from dlqanalysis.health.findings import finding, span
 from dlqanalysis.model import Finding
+from dlqanalysis.text import many
 
 #: What a check leaves for the next: its numbers, missing where nobody told. `kept` says how each is found.
 SAMPLE = ("failures", "failed", "waiting", "processed", "workers")
@@ -57,15 +58,15 @@ def of_depths(
     now: dict[str, int | None], earlier: pd.DataFrame, when: pd.Timestamp, limits: dict[str, Any]
 ) -> Iterator[Finding]:
     """failed, waiting and stopped, from what the queues hold now and held before."""
-    for name, what in (("failed", "failed task"), ("waiting", "task")):
+    for name, what in (("failed", "failed tasks"), ("waiting", "tasks")):
         count, limit = now[name], limits[name]
         if limit is None or count is None:
             continue
         over = count > limit
         text = (
-            f"{some(count, what)} in the queues"
+            f"{many(count, what)} in the queues"
             if name == "failed"
-            else f"{some(count, what)} waiting"
+            else f"{many(count, what)} waiting"
         )
         text += f", more than {limit:,}." if over else "."
         if over and name == "waiting":
@@ -111,7 +112,7 @@ def of_workers(
         return
     if now["workers"]:
         yield finding(
-            "workers_down", "ok", f"{some(now['workers'], 'worker')} answered.", minutes=0
+            "workers_down", "ok", f"{many(now['workers'], 'workers')} answered.", minutes=0
         )
         return
     away = lasting(earlier["at"][earlier["workers"].notna()],
@@ -198,7 +199,7 @@ def _stopped(
     still &= known["waiting"] > 0
     stood = lasting(known["at"], still, when)
     over = stood > limit
-    text = f"{some(now['waiting'], 'task')} waiting"
+    text = f"{many(now['waiting'], 'tasks')} waiting"
     if over:
         text += f", and for {span(stood)} {how}: longer than {span(limit)}. {_BEFORE_A_RESTART}"
     elif known.empty:

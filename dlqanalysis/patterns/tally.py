@@ -58,7 +58,7 @@ def of(failures, codes, size, window, now):  # type: ignore[no-untyped-def]
     said = f"trend: the last {window} before {as_of} against the usual {window} of the time before"
     table.attrs = {"as_of": as_of, "window": window}
     table.attrs |= (
-        {"notes": [said]} if len(failures) else {"empty": "There is no failure to count."}
+        {"notes": [said]} if len(failures) else {"empty": "There is no such failure to count."}
     )
     return table
 

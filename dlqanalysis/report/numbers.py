@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dlqanalysis.errors import SettingsError
+from dlqanalysis.files import keep_whole
 from dlqanalysis.model import moment
 from dlqanalysis.redact import redact, redacted
 
@@ -145,7 +146,7 @@ def keep(numbers: Mapping[str, Any], path: str | Path) -> Path | None:
     if not path:
         return None
     where = Path(path)
-    where.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep_whole(where, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
     return where
 
 

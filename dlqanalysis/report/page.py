@@ -9,6 +9,7 @@ from typing import Any
 import dlqanalysis
 from dlqanalysis.display.harmless import harmless
 from dlqanalysis.errors import SettingsError
+from dlqanalysis.files import keep_whole
 from dlqanalysis.report.calm import calm
 from dlqanalysis.report.naming import asked_with
 from dlqanalysis.report.running import without_revealed
@@ -80,7 +81,7 @@ def html(
     )
     target = Path(out) if out is not None else where.with_suffix(".html")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(page, encoding="utf-8", errors="backslashreplace")
+    keep_whole(target, page)
     return target
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from dlqanalysis import errors
 from dlqanalysis.display import REVEALED
 from dlqanalysis.errors import DLQError, SettingsError, did_you_mean
+from dlqanalysis.files import keep_whole
 from dlqanalysis.profile import jupyter_folders
 from dlqanalysis.redact import redact
 from dlqanalysis.report.sending import stopped_by
@@ -81,8 +82,12 @@ def execute(
         failed = True
     finally:
         if part.exists():
-            nbformat.write(_scrubbed(nbformat.read(part, 4), hidden), target)
-            part.unlink()
+            try:
+                keep_whole(target, nbformat.writes(_scrubbed(nbformat.read(part, 4), hidden)))
+            except ValueError:  # cut off by a full disk: that error is the one to tell
+                pass
+            finally:
+                part.unlink()
     stopped = stopped_by(nbformat.read(target, 4), chosen) if failed else None
     return target, None if stopped is None else _as_ours(*stopped, where, target)
 
@@ -186,10 +191,14 @@ def without_revealed(cell: Any) -> None:
 
 def _as_ours(number: int, error: Any, where: Path, target: Path) -> DLQError:
     """What stopped a cell, as the error it is where it is one of ours."""
-    kind = getattr(errors, error.ename, None)
+    from dlqanalysis.sources import (
+        _http,
+    )  # has kinds of its own, and httpx, which a good run does not need
+
+    kind = getattr(errors, error.ename, None) or getattr(_http, error.ename, None)
     if isinstance(kind, type) and issubclass(kind, DLQError):
         return kind(str(error.evalue))
     return DLQError(
         f"{where.name} stopped in cell {number} with {error.ename}:"
-        f" {redact(str(error.evalue))[:300]}. What was done so far is in {target}."
+        f" {redact(str(error.evalue))[:300].rstrip('.')}. What was done so far is in {target}."
     )
