@@ -9,6 +9,7 @@ import pandas as pd
 from dlqanalysis.distinct import numbered
 from dlqanalysis.duplicates.keys import NEEDED, NO_TEMPLATE, Keys, built
 from dlqanalysis.errors import SchemaError, need
+from dlqanalysis.frame import content_hash
 from dlqanalysis.model import duration
 from dlqanalysis.payload import same_content
 
@@ -51,6 +52,25 @@ def duplicates(
     table.attrs["empty"] = "No failure is known to be a copy of another."
     table.attrs["notes"] = notes
     return table
+
+
+def works(failures: pd.DataFrame, key: Keys | None = None) -> pd.Series:
+    """A hash of the work that each failure stands for: of its business key, else of its task and payload; empty
+    where neither is whole. It outlives the failure, so that copies of what a replay took away are still known."""
+    keys = built(failures, key)[0] if key else pd.Series(None, failures.index, dtype="str")
+    whole = (failures["payload_state"] == "complete") & failures["task_name"].notna()
+    parts = zip(
+        keys, whole, *(failures[name] for name in ("task_name", "args", "kwargs")), strict=True
+    )
+    found = [
+        content_hash("key", "", "", one, "")
+        if pd.notna(one)
+        else content_hash("payload", task, "", args, kwargs)
+        if there
+        else ""
+        for one, there, task, args, kwargs in parts
+    ]
+    return pd.Series(found, failures.index, dtype="str")
 
 
 def _says(copies: pd.DataFrame, every: int) -> str:
