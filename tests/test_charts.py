@@ -276,7 +276,7 @@ def test_pareto_names_the_few_that_make_most():
     frame = frame.assign(fingerprint=np.repeat(["g0", "g1", "g2"], sizes))
     frame = frame.astype({"fingerprint": "str"})
     assert charts.pareto(patterns.groups(frame)).layout.title.text.startswith(
-        "1 of 3 groups make 90% of 100 failures"
+        "1 of 3 groups makes 90% of 100 failures"
     )
     with pytest.raises(SchemaError, match=r"dlq\.groups"):
         charts.pareto(frame.drop(columns="template"))

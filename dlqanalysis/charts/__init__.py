@@ -195,7 +195,7 @@ def pareto(groups: pd.DataFrame, n: int = 12) -> go.Figure:
     ]
     totals(figure, list(top["count"]), texts)
     said = (
-        f"{vital:,} of {len(groups):,} groups make {together.iloc[vital - 1]:.0%} of"
+        f"{vital:,} of {len(groups):,} groups {'makes' if vital == 1 else 'make'} {together.iloc[vital - 1]:.0%} of"
         f" {groups['count'].sum():,} failures"
     )
     rows_named(figure, names, 48)
