@@ -404,7 +404,9 @@ def content_hash(task_id: Any, task_name: Any, queue: Any, args: Any, kwargs: An
 def error_of(row: Mapping[str, Any]) -> str:
     """What failed, in words: the exception of a row, or of a group in a report, and its message without what varies."""
     parts = [row.get(name) for name in ("exception_type", "template")]
-    return ": ".join(str(part) for part in parts if part is not None and part == part)
+    kind, said = ("" if part is None or part != part else str(part) for part in parts)
+    # some systems write the type before the message, too
+    return said if said.startswith(f"{kind}:") else ": ".join(part for part in (kind, said) if part)
 
 
 def brief(failures: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:

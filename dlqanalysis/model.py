@@ -222,11 +222,15 @@ class Item:
     target: str = (
         ""  #: the queue it goes to, where the profile's [routes] names one; empty for its own
     )
+    work: str = (
+        ""  #: hash of the work it stands for, by which copies of it are known when it is gone
+    )
 
 
 #: the texts of an item that a plan chooses, the journal keeps and a resume reads
 PLANNED = (
     "failure_id", "task_id", "task_name", "queue", "content_hash", "fingerprint", "key", "target",
+    "work",
 )  # fmt: skip
 
 

@@ -77,7 +77,9 @@ def test_what_happened_in_order(journal):
         table["text"].iloc[2].startswith("ConnectionError: connection refused in shop.mail; 1 more")
     )
     assert run in table["text"].iloc[3] and "INC-7" in table["text"].iloc[3]
-    assert table["text"].iloc[4] == f"{run} breaker in stage 1; 1 failed again, 3 succeeded"
+    assert (
+        table["text"].iloc[4] == f"{run} breaker in stage 1; 1 failed again, 3 succeeded, 1 pending"
+    )
     assert dossier.chronicle(failures)["what"].tolist() == ["begins", "ends"]
     with pytest.raises(SchemaError, match="fingerprint"):
         dossier.chronicle(failures.drop(columns="fingerprint"))
@@ -151,6 +153,14 @@ def test_what_runs_took_out_of_its_source_is_counted_from_the_journal(
     head = dossier.facts(failures, [], table.reset_index()).set_index("field")["value"]
     assert head["failures"] == "20 (10 still there, 10 replayed)"
     assert (head["replayed"], head["succeeded after replay"]) == ("10", "7")
+    for name in (
+        "first failure",
+        "last failure",
+        "failing for",
+    ):  # when the others failed nobody knows any more
+        assert head[name].endswith(" (of those still there)")
+    ended = dossier.resolution(failures, journal).set_index("what")["because"]
+    assert ended["last failure"] == "of all groups still there"
     left = dossier.remains(failures, journal)
     assert (left["left"].sum(), left["of"].sum()) == (13, 20)
     assert when(dossier.resolution(failures, journal))["last successful replay"] == (
@@ -432,7 +442,9 @@ def test_the_timeline_tells_what_was_known_then_and_no_resume_that_did_nothing(j
         "replay goes on",
         "replay is done",
     ]
-    assert told["text"].iloc[1].endswith("breaker in stage 1; 1 failed again, 2 succeeded")
+    assert (
+        told["text"].iloc[1].endswith("breaker in stage 1; 1 failed again, 2 succeeded, 1 pending")
+    )
     assert told["text"].iloc[3] == f"{run} 1 failed again, 3 succeeded"
 
 
@@ -467,5 +479,5 @@ def test_the_timeline_has_the_outcomes_of_a_run(journal):
     failures = frame()
     replayed(journal, failures, 3, 1)
     assert dossier.chronicle(failures, None, journal)["text"].iloc[-1].endswith(
-        "breaker in stage 1; 1 failed again, 3 succeeded"
+        "breaker in stage 1; 1 failed again, 3 succeeded, 1 pending"
     )  # fmt: skip

@@ -21,6 +21,7 @@ from dlqanalysis.frame import (
     check,
     content_hash,
     empty,
+    error_of,
     from_arrow,
     from_records,
     in_order,
@@ -358,3 +359,12 @@ def test_rows_come_in_order_however_they_were_given():
         assert [bytes(raw).decode() for raw in frame.raw] == frame.failure_id.tolist()
     ready = in_order(table)
     assert in_order(ready) is ready
+
+
+def test_an_error_does_not_say_its_type_twice():
+    """Who writes the type before the message read TypeError: TypeError: it is no function."""
+    row = {"exception_type": "TypeError", "template": "TypeError: it is no function"}
+    assert error_of(row) == "TypeError: it is no function"
+    assert error_of({**row, "template": "no function"}) == "TypeError: no function"
+    assert error_of({"exception_type": None, "template": "HTTP 429"}) == "HTTP 429"
+    assert error_of({"exception_type": "TypeError", "template": None}) == "TypeError"

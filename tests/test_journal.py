@@ -503,13 +503,14 @@ def test_a_journal_of_an_earlier_version_gets_the_columns_it_lacks(url):
     old = journal.start(a_plan("a"), {})
     engine = sa.create_engine(url)
     with engine.begin() as db:
-        for name in ("key", "target"):
+        for name in ("key", "target", "work"):
             db.exec_driver_sql(f"ALTER TABLE dlq_items DROP COLUMN {name}")
     engine.dispose()
     again = Journal(url)
     new = again.start(a_plan("b", digest="d2"), {})
     found = again.items().set_index("run_id")
     assert set(found.index) == {old, new} and set(found["key"]) == set(found["target"]) == {""}
+    assert not again.verify()  # a run sealed without a column of today is as it was written
 
 
 def test_who_opens_an_older_journal_in_the_same_moment_as_a_colleague_goes_on(url, monkeypatch):

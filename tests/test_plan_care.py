@@ -57,6 +57,41 @@ def test_what_was_replayed_from_another_system_stays(journal):
     assert set(made.chosen["failure_id"]) == {"2", "3"}  # 2 failed again after that replay
 
 
+def test_a_copy_stays_when_the_one_that_stood_for_it_was_replayed_and_is_gone(journal):
+    """Somebody pressed the button twice: the first mail was replayed and left the queue, the second is still there."""
+    keyed = Profile(safety={"*": "idempotent"}, keys={"mail": "mail_{to}"})
+    late = datetime.now(UTC) + timedelta(hours=1)
+    first = [failure(n, task_name="mail", kwargs=f'{{"to":{n}, "by":1}}') for n in (1, 2, 3)]
+    first.append(failure(4, args="[4]"))
+    later = [failure(n + 10, task_name="mail", kwargs=f'{{"to":{n}}}') for n in (1, 2)]
+    later.append(failure(13, task_name="mail", kwargs='{"to":3}', failed_at=late))
+    later.append(failure(14, args="[ 4]"))  # the same, written by another program
+    run = ran(
+        journal,
+        plan(
+            frame(*first, *[dict(row) for row in later]),
+            journal,
+            reason="x",
+            profile=keyed,
+            limit=4,
+        ),
+    )
+    told = f"duplicate: the one that stands for it was replayed in run {run}"
+    left = frame(*later)  # what was sent is no longer there
+    made = plan(left, journal, reason="x", profile=keyed)
+    assert because(made) == {"11": told, "12": told, "14": told}
+    assert list(made.chosen["failure_id"]) == ["13"]  # asked for after that replay: new work
+    journal.record(
+        run, [("1", "outcome", {"outcome": str(Outcome.FAILED_AGAIN)})]
+    )  # so nothing was done
+    assert "11" not in because(plan(left, journal, reason="x", profile=keyed))
+    apart = duplicates(left, key=dict(keyed.keys))  # who names the copies says what they are
+    assert not because(plan(left, journal, reason="x", profile=keyed, duplicates=apart))
+    back = journal.start(undo(run, journal, reason="too early"), {"undoes": run})
+    journal.record(back, [("2", "sent", {})], [back, run])
+    assert "12" not in because(plan(left, journal, reason="x", profile=keyed))
+
+
 def test_a_twin_stays_while_the_replay_of_its_copy_is_uncertain_and_goes_once_it_is_taken_back(
     journal,
 ):

@@ -20,6 +20,7 @@ from dlqanalysis.model import State
 from dlqanalysis.plan import plan as make_plan
 from dlqanalysis.sources.rabbitmq import open_hand, open_source, source
 from dlqanalysis.sources.rabbitmq.held import Hold
+from dlqanalysis.sources.rabbitmq.source import _times
 from tests.rabbit import body, headers, rabbit, url_of
 
 pytestmark = pytest.mark.rabbitmq
@@ -283,3 +284,8 @@ def test_a_queue_of_more_than_a_prefetch_count_can_say_is_read(classic, monkeypa
     url = url_of(classic.url, classic.dlq, "&delivery_limit=none&most=2000000")
     assert len(dlq.load(open_source(url), since=None)) == 3
     classic.until(classic.dlq, 3)
+
+
+def test_one_is_no_plural():
+    """An on-call engineer read "was given back 1 times"."""
+    assert (_times(1), _times(3)) == ("once", "3 times")

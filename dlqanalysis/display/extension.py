@@ -38,6 +38,7 @@ _HEAVY = (
     "traceback",
     "raw",
     "content_hash",
+    "work",
 )  # a frame of failures is shown without them
 #: Letters that stay on one line: a UUID, or a task's name, that is broken over two is hard to compare; and they are no
 #: wider than a long column is at least.

@@ -3,14 +3,18 @@
 Each question has three answers: yes, no, and cannot tell. What cannot be told is a row too.
 """
 
+import json
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from dlqanalysis.distinct import numbered
 from dlqanalysis.duplicates.keys import NEEDED, NO_TEMPLATE, Keys, built
 from dlqanalysis.errors import SchemaError, need
+from dlqanalysis.frame import content_hash
 from dlqanalysis.model import duration
-from dlqanalysis.payload import same_content
+from dlqanalysis.payload import UNREADABLE, same_content, value_of
 from dlqanalysis.profile import Profile
 
 
@@ -55,6 +59,34 @@ def duplicates(
     table.attrs["empty"] = "No failure is known to be a copy of another."
     table.attrs["notes"] = notes
     return table
+
+
+def works(
+    failures: pd.DataFrame, key: Keys | None = None, profile: Profile | None = None
+) -> pd.Series:
+    """A hash of the work that each failure stands for: of its business key, else of its task and payload; empty
+    where neither is whole. It outlives the failure, so that copies of what a replay took away are still known."""
+    none = pd.Series(None, failures.index, dtype="str")
+    keys = built(failures, key, profile)[0] if key else none
+    whole = (failures["payload_state"] == "complete") & failures["task_name"].notna()
+    payloads = (failures[name].map(_any_order) for name in ("args", "kwargs"))
+    found = [
+        content_hash("key", "", "", one, "")
+        if pd.notna(one)
+        else content_hash("payload", task, "", args, kwargs)
+        if there
+        else ""
+        for one, there, task, args, kwargs in zip(
+            keys, whole, failures["task_name"], *payloads, strict=True
+        )
+    ]
+    return pd.Series(found, failures.index, dtype="str")
+
+
+def _any_order(text: Any) -> Any:
+    """A payload in one writing, whatever the order of its names."""
+    value = value_of(text) if isinstance(text, str) else UNREADABLE
+    return text if value is UNREADABLE else json.dumps(value, sort_keys=True)
 
 
 def _says(copies: pd.DataFrame, every: int) -> str:

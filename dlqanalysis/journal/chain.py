@@ -25,7 +25,9 @@ def seal(head: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> str:
     for table, rows in ((RUNS, [head]), (ITEMS, items)):
         names = [column.name for column in table.columns]
         for row in rows:
-            text = json.dumps([row[name] for name in names], default=str)
+            # runs of a journal that had no `work` yet were sealed without it, and it is empty in them
+            values = [row[name] for name in names if name != "work" or row[name]]
+            text = json.dumps(values, default=str)
             found.update(text.encode("utf-8", "backslashreplace"))
     return found.hexdigest()
 

@@ -49,11 +49,13 @@ ITEMS = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Column("key", sa.Text, nullable=False, server_default=""),
     sa.Column("target", sa.Text, nullable=False, server_default=""),
+    sa.Column("work", sa.Text, nullable=False, server_default=""),
     sa.Index("dlq_items_failure", "failure_id"),
 )
 _ADDED = {  # to journals of versions before 1.0
     "key": "ALTER TABLE dlq_items ADD COLUMN key TEXT NOT NULL DEFAULT ''",
     "target": "ALTER TABLE dlq_items ADD COLUMN target TEXT NOT NULL DEFAULT ''",
+    "work": "ALTER TABLE dlq_items ADD COLUMN work TEXT NOT NULL DEFAULT ''",
 }
 ENTRIES = sa.Table(
     "dlq_entries",

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dlqanalysis.classify import classify
 from dlqanalysis.duplicates import duplicates as find_duplicates
+from dlqanalysis.duplicates import works
 from dlqanalysis.duplicates.keys import business_keys
 from dlqanalysis.errors import PlanError, did_you_mean
 from dlqanalysis.fingerprint import fingerprint
@@ -18,6 +19,7 @@ from dlqanalysis.plan.frozen import ACTIONS, CHOSEN, FLEETING, Plan
 from dlqanalysis.plan.reasons import (
     Held,
     hold_acted_on,
+    hold_copies,
     hold_ungraded,
     hold_unsafe,
     was_undone,
@@ -86,11 +88,12 @@ def plan(
     if action not in FLEETING:
         hold_acted_on(held, failures, everywhere, source, action)
     if action == "replay":
+        copies = duplicates
+        if copies is None:
+            copies = find_duplicates(failures, dict(profile.keys) or None, profile=profile)
+        hold_unsafe(held, failures, generation, copies, effects, workers, max_generations, profile)
         if duplicates is None:
-            duplicates = find_duplicates(failures, dict(profile.keys) or None, profile=profile)
-        hold_unsafe(
-            held, failures, generation, duplicates, effects, workers, max_generations, profile
-        )
+            hold_copies(held, failures, everywhere, source, profile)
     failure_class = failures["failure_class"].astype("str")
     wrong = ~failure_class.isin([str(name) for name in classes]) & ~repaired
     held.hold(wrong, "class is " + failure_class)
@@ -110,7 +113,11 @@ def plan(
         because.loc[order[limit:]] = f"over the limit of {limit:,}"
         order = order[:limit]
     chosen = failures.loc[order].assign(generation=generation.loc[order], key=keys.loc[order])
-    chosen = chosen.assign(content_hash=_hashes(chosen), target=_targets(chosen, action, profile))
+    chosen = chosen.assign(
+        content_hash=_hashes(chosen),
+        target=_targets(chosen, action, profile),
+        work=works(chosen, profile.keys, profile) if action == "replay" else "",
+    )
     chosen = chosen[CHOSEN].reset_index(drop=True)
     held_back = failures.loc[because != "", _STAYS].assign(because=because[because != ""])
     made = Plan(

@@ -40,6 +40,7 @@ CHOSEN = [
     "fingerprint",
     "task_id",
     "content_hash",
+    "work",
 ]
 #: actions that are over when they are done: nothing is claimed for good, nothing is held back for them
 FLEETING = ("undo", "restore", "pause", "unpause", "revoke")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dlqanalysis.duplicates import works
 from dlqanalysis.model import SETTLED, Outcome, State, worldwide
 from dlqanalysis.plan.frozen import ACTIONS
 from dlqanalysis.profile import Profile
@@ -90,6 +91,35 @@ def _hold_twins(held: Held, failures: pd.DataFrame, everywhere: pd.DataFrame) ->
     asks = "is uncertain since run " + last["run_id"] + " of " + last["source"] + ": dlq.settle it"
     told = told.where(last["state"] == State.SENT, asks)
     held.hold(when.notna() & ~(failures["failed_at"] > when), failures["task_id"].map(told))
+
+
+def hold_copies(
+    held: Held, failures: pd.DataFrame, everywhere: pd.DataFrame, source: str, profile: Profile
+) -> None:
+    """A copy of a failure that was replayed: the one that stood for it is gone from the source, its work is done or
+    under way. What failed after that replay is new work, and where it failed again nothing was done."""
+    if not len(everywhere):
+        return
+    asked = everywhere["state"].isin([State.SENT, State.UNCERTAIN]) & (everywhere["work"] != "")
+    replays = everywhere[
+        asked & (everywhere["action"] == "replay") & (everywhere["source"] == source)
+    ]
+    replays = replays[~was_undone(replays, everywhere)]
+    replays = replays[replays["outcome"].ne(Outcome.FAILED_AGAIN)]
+    last = replays.sort_values("at", kind="stable").drop_duplicates("work", keep="last")
+    if not len(last):
+        return
+    last = last.set_index("work")
+    work = works(failures, profile.keys, profile)
+    when = work.map(last["at"])
+    told = "duplicate: the one that stands for it was replayed in run " + last["run_id"]
+    asks = (
+        "duplicate: the one that stands for it is uncertain since run "
+        + last["run_id"]
+        + ": dlq.settle it"
+    )
+    told = told.where(last["state"] == State.SENT, asks)
+    held.hold(when.notna() & ~(failures["failed_at"] > when), work.map(told))
 
 
 def was_undone(sent: pd.DataFrame, history: pd.DataFrame) -> pd.Series:

@@ -43,6 +43,7 @@ KEPT_COLUMNS = frozenset(
         "plan_id",
         "sent_id",
         "content_hash",
+        "work",
     ]
 )
 

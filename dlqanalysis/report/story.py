@@ -210,6 +210,8 @@ def _what(rows: pd.DataFrame) -> str:
     parts = [
         str(first.get(one, "")) for one in ("exception_type", "template")
     ]  # a list has no types
+    if parts[1].startswith(f"{parts[0]}:"):  # written before the message as well
+        parts[0] = ""
     said = " ".join(" ".join(one for one in parts if one != "nan").split()) or "no message"
     said = said if len(said) <= 90 else said[:90].rpartition(" ")[0] + " ..."
     more = rows["fingerprint"].nunique() - 1

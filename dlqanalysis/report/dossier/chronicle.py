@@ -9,6 +9,7 @@ import pandas as pd
 from dlqanalysis.errors import need
 from dlqanalysis.frame import error_of
 from dlqanalysis.journal import Journal
+from dlqanalysis.model import State
 from dlqanalysis.report.dossier.ending import episodes
 from dlqanalysis.report.dossier.fates import sources_of
 from dlqanalysis.report.dossier.words import stamp
@@ -92,7 +93,11 @@ def _of_run(run: Mapping[str, Any], journal: Journal) -> list[tuple[Any, str, st
             why = f"{run['action']} by {run['operator']}: {run['reason']}"
         elif event.event in ("stopped", "finished"):
             known = items.loc[items["outcome_at"] <= at, "outcome"].value_counts().sort_index()
-            became = ", ".join(f"{n:,} {str(name).replace('_', ' ')}" for name, n in known.items())
+            sent = ((items["state"] == State.SENT) & (items["at"] <= at)).sum()
+            counts = {**known, "pending": sent - known.sum()}
+            became = ", ".join(
+                f"{n:,} {str(name).replace('_', ' ')}" for name, n in counts.items() if n > 0
+            )
             why = f"{why}; {became}".strip("; ")
             done = at if event.event == "finished" else None
         what = _RUN_EVENTS[event.event].replace("replay", run["action"])

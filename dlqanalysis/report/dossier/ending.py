@@ -11,7 +11,7 @@ from dlqanalysis.frame import error_of
 from dlqanalysis.journal import Journal
 from dlqanalysis.model import Finding, duration, moment
 from dlqanalysis.patterns.onsets import onsets
-from dlqanalysis.report.dossier.fates import LEFT, aftermath, succeeded
+from dlqanalysis.report.dossier.fates import LEFT, aftermath, fates, succeeded
 from dlqanalysis.report.dossier.words import words_of
 from dlqanalysis.text import many
 
@@ -68,11 +68,15 @@ def resolution(
     which = (
         f"the {many:,} group{'' if many == 1 else 's'} that began" if len(begun) else "all groups"
     )
+    there = (
+        " still there" if len(fates(failures, journal)[1]) else ""
+    )  # of the others no time is known
+    which += there
     first = begun["onset"].min() if len(begun) else times.min()
     said = (
         f"the first of {len(begun):,} onset{'' if len(begun) == 1 else 's'}"
         if len(begun)
-        else "the first failure: no group has an onset"
+        else f"the first failure{there}: no group has an onset"
     )
     last = times.max()
     fresh = (

@@ -31,12 +31,14 @@ def facts(
     times = failures["failed_at"].dropna()
     first, last = (times.min(), times.max()) if len(times) else (pd.NaT, pd.NaT)
     length = last - first if len(times) else pd.NaT
+    # when those failed that runs took away, nobody can tell any more: the incident may have been longer
+    those = " (of those still there)" if (table["failure_class"] == GONE).any() else ""
     rows = [
         ("title", OPEN),
         ("severity", OPEN),
-        ("first failure", stamp(first)),
-        ("last failure", stamp(last)),
-        ("failing for", "" if pd.isna(length) else words_of(length)),
+        ("first failure", f"{stamp(first)}{those}" if len(times) else ""),
+        ("last failure", f"{stamp(last)}{those}" if len(times) else ""),
+        ("failing for", f"{words_of(length)}{those}" if len(times) else ""),
         ("detected by, at", OPEN),
         *_resolved(found, ended),
         ("failures", _counted(len(failures), table)),

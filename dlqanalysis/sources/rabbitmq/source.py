@@ -125,13 +125,13 @@ class RabbitSource:
     def _refusal(self, held: Hold) -> str:
         if held.limit.known:
             return (
-                f"'{held.queue}' was not read: a message of it was given back {held.worn} times, and its delivery"
+                f"'{held.queue}' was not read: a message of it was given back {_times(held.worn)}, and its delivery"
                 f" limit is {held.limit.value}. Reading would soon drop messages. Raise the limit (a policy with"
                 " delivery-limit), or add &near_limit=republish to the URL: it puts such messages to the end anew."
             )
         return (
-            f"'{held.queue}' was not read: it is a quorum queue, a message of it was given back {held.worn}"
-            f" times, and its delivery limit is not known. {self._queues.advice(held.queue)}"
+            f"'{held.queue}' was not read: it is a quorum queue, a message of it was given back"
+            f" {_times(held.worn)}, and its delivery limit is not known. {self._queues.advice(held.queue)}"
         )
 
     def _notes(self, queue: str, kind: str | None, held: Hold, others: int | None) -> Iterator[str]:
@@ -169,6 +169,10 @@ class RabbitSource:
     def close(self) -> None:
         """Give connections back."""
         self._queues.close()
+
+
+def _times(count: int | None) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _told(table: pa.Table, selection: Selection) -> Iterator[str]:
