@@ -270,7 +270,7 @@ def test_rows_of_one_id_are_one_failure_and_told():
         failures = load(AdminSource(client(server)), since=None)
     assert failures["failure_id"].tolist() == ["7"]
     assert failures["exception_type"].tolist() == ["KeyError"]
-    assert any("2 rows have the id of a row before them" in n for n in failures.attrs["notes"])
+    assert any("2 rows have the id of an earlier row" in n for n in failures.attrs["notes"])
 
 
 def test_rows_without_time_are_counted_when_time_decides():

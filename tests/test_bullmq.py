@@ -321,7 +321,7 @@ def test_children_go_before_their_parent(bull):
     parent = failures[failures["task_name"] == "parent"]
     with connect_hand(bull.url) as hand:
         texts = " ".join(f.text for f in hand.preflight(items(failures)))
-    assert "parents whose children are not done" in texts
+    assert "waiting for children that are not done" in texts
     [receipt] = sent(bull, parent, run_id="run-1").values()
     assert (receipt.state, receipt.detail) == (
         State.REFUSED, "1 of its children are not done: replay those first",

@@ -150,7 +150,7 @@ def test_ids_in_two_places_are_told(bull, monitor):
         ids[0]: "waiting, failed", ids[1]: "waiting, waiting, failed", waiting: "waiting, delayed",
     }  # fmt: skip
     [finding] = [f for f in watching.health() if f.name == "duplicates default"]
-    assert finding.severity == "critical" and "3 jobs of queue default" in finding.text
+    assert finding.severity == "critical" and "3 jobs stand in two places" in finding.text
     states = {r.failure_id.partition("@")[0]: r.state for r in sent(bull).values()}
     assert states == {
         f"default:{ids[0]}": State.REFUSED, f"default:{ids[1]}": State.REFUSED,

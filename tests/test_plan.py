@@ -261,7 +261,7 @@ def test_the_id_says_where_they_go_and_the_page_says_who_goes_elsewhere():
     own, same, other = routed(), routed(send="payments"), routed(send="emails")
     assert len({own.id, same.id, other.id}) == 3
     assert [item.target for item in other.items()] == ["", "emails"]
-    said = "1 go where the profile's [routes] says, not to the queue that stands in their row: api.send to emails."
+    said = "1 failure goes where the profile's [routes] says, not to the queue that stands in their row: api.send to emails."
     assert said in other.warnings
     assert not any("[routes]" in warning for warning in own.warnings + same.warnings)
 
@@ -421,4 +421,4 @@ def test_a_plan_in_one_line_names_four_reasons_and_counts_the_others():
         reason="x", profile=profile,
     )  # fmt: skip
     assert len(set(because(made).values())) == 5
-    assert repr(made).endswith(", 1 more reasons)") and repr(made).count("1 ") == 6
+    assert repr(made).endswith(", 1 more reason)") and repr(made).count("1 ") == 6

@@ -207,7 +207,7 @@ def test_repaired_payloads_go_whatever_their_class():
         "3": b"new-3",
         "4": None,
     }
-    assert any("2 go with a repaired payload" in text for text in made.warnings)
+    assert any("2 failures go with a repaired payload" in text for text in made.warnings)
     other = plan(failures.assign(repaired=pd.Series([b"new-1", None, b"NEW-3", None])), None, reason="x",
                  profile=ALL)  # fmt: skip
     assert made.id != other.id and "new-1" not in repr(made) + made._repr_html_()
@@ -325,10 +325,13 @@ def test_a_service_that_asked_for_patience_gets_it():
         for row in rows:
             row.pop("failure_class")
         made = plan(from_records(rows), None, reason="x", limit=9, profile=ALL)
-        return [text for text in made.warnings if "ask to wait" in text]
+        return [text for text in made.warnings if "asked to wait" in text]
 
     [text] = warned(30)
-    assert text.startswith("3 failures of rule rate-quota ask to wait 2m") and "wait until" in text
+    assert (
+        text.startswith("3 failures of rule rate-quota: the service asked to wait 2m")
+        and "wait until" in text
+    )
     assert not warned(300)
 
 
@@ -347,8 +350,8 @@ def test_the_time_that_a_service_names_goes_before_that_of_the_rule(message, wai
     row |= {"failed_at": datetime.now(UTC) - timedelta(seconds=5)}
     row.pop("failure_class")
     made = plan(from_records([row]), None, reason="x", limit=9, profile=ALL)
-    [text] = [text for text in made.warnings if "ask to wait" in text]
-    assert f"ask to wait {wait}, " in text
+    [text] = [text for text in made.warnings if "asked to wait" in text]
+    assert f"asked to wait {wait}, " in text
 
 
 def test_what_was_stopped_half_way_and_a_test_run_are_said_to_be_real():

@@ -192,7 +192,7 @@ def test_entries_whose_task_is_under_way_or_done_are_no_failures():
         failures = loaded(server)
         everything = loaded(server, status=None)
     assert set(failures["task_id"]) == {"task-3", "task-4"} and len(everything) == 4
-    assert "2 entries lie there although their task is completed, pending" in " ".join(
+    assert "2 entries lie there although the task is completed, pending" in " ".join(
         failures.attrs["notes"]
     )
 

@@ -118,7 +118,7 @@ def of_workers(
     away = lasting(earlier["at"][earlier["workers"].notna()],
                    earlier["workers"].dropna() == 0, when)  # fmt: skip
     over = away > limit
-    text = "No worker answered" + (f", for {span(away)} now" if away else "")
+    text = "No worker answered" + (f" at any look for {span(away)} now" if away else "")
     text += f": longer than {span(limit)}." if over else "; silence is no proof, look again."
     if over:
         text += _BY_HAND
