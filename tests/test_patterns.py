@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import dlqanalysis as dlq
-from dlqanalysis import patterns
+from dlqanalysis import charts, patterns
 from dlqanalysis.errors import SchemaError, SettingsError
 from dlqanalysis.frame import empty, from_records
 
@@ -171,6 +171,23 @@ def test_exhausted_uses_three_where_no_maximum_is_known():
         [failure(0, retries=r, max_retries=m, failure_id=f"{r}/{m}") for r, m in rows]
     )
     assert sorted(patterns.exhausted(failures)["failure_id"]) == ["3/3", "3/None"]
+
+
+def test_an_interval_that_fits_is_found_where_none_is_named():
+    """One message of last year among those of a night: the page of patterns was refused for it."""
+    night = [failure(number / 10) for number in range(30)]
+    assert patterns.timeline(from_records(night), "", by=None).attrs["every"] == "1m"
+    mixed = from_records([failure(-24 * 400), *night])
+    line = patterns.timeline(mixed, "", by=None)
+    assert line.attrs["every"] == "1d" and len(line) <= 500 and line["count"].sum() == 31
+    top = patterns.busiest(mixed, "", n=1)
+    assert top["count"].tolist() == [30] and charts.timeline(mixed, every="").data
+    assert len(patterns.timeline(empty(), "", by=None)) == 0
+
+
+def test_failures_of_one_moment_leave_no_quiet_between_them():
+    same = from_records([failure(0), failure(0), failure(0), failure(5)])
+    assert patterns.quiet(same)["length"].tolist() == [pd.Timedelta("5h")]
 
 
 def test_busiest_and_quiet():

@@ -60,12 +60,14 @@ __all__ = [
 def timeline(
     failures: pd.DataFrame, every: str = "1h", by: str | None = "failure_class"
 ) -> go.Figure:
-    """Failures per interval, stacked by class (or another column, or by=None)."""
+    """Failures per interval, stacked by class (or another column, or by=None). Where `every` is empty, the interval is
+    one that fits their time."""
     if by == "failure_class" and by not in failures.columns:
         by = None
     if not len(failures):
         return nothing("there are no failures")
     line = patterns.timeline(failures, every, by)
+    every = line.attrs["every"]
     total = line.groupby("at")["count"].sum()
     if not len(total):
         return nothing("no failure has a time")

@@ -113,12 +113,14 @@ def timeline(
     """Failures per interval: at (its start, UTC), the value of `by`, count. Empty intervals count 0.
 
     Values of `by` beyond the `top` most frequent are put together as `other`. `attrs["undated"]` says
-    how many failures have no time and are not counted.
+    how many failures have no time and are not counted. Where `every` is empty, the interval is one of which a few
+    hundred fill their time; `attrs["every"]` says which.
     """
     need(failures, "failed_at")
-    step = tally.micros(every)
     times = tally.times_of(failures)
     dated = times != tally.NAT
+    every = every or tally.readable_step(int(np.ptp(times[dated])) if dated.any() else 0)
+    step = tally.micros(every)
     if by is not None:
         need(failures, by, hint=did_you_mean(by, failures.columns))
         labels, series = tally.top_values(
@@ -150,11 +152,12 @@ def timeline(
 
 
 def busiest(failures: pd.DataFrame, every: str = "1h", n: int = 5) -> pd.DataFrame:
-    """The n intervals with most failures: at, count, times_usual (of the mean), and the task that led it."""
+    """The n intervals with most failures: at, count, times_usual (of the mean), and the task that led it. Where `every`
+    is empty, they are as long as those of `timeline`."""
     line = timeline(failures, every, by=None)
     mean = line["count"].mean() if len(line) else 1.0
     worst = line.nlargest(n, "count").reset_index(drop=True)
-    step = tally.micros(every)
+    step = tally.micros(line.attrs["every"])
     bins = (tally.times_of(failures) - tally.MONDAY) // step
     wanted = (worst["at"].dt.tz_localize(None).to_numpy().view("int64") - tally.MONDAY) // step
     places = pd.Index(wanted).get_indexer(pd.Index(bins))
@@ -172,6 +175,6 @@ def quiet(failures: pd.DataFrame, n: int = 5) -> pd.DataFrame:
     times = tally.times_of(failures)
     times = np.sort(times[times != tally.NAT])
     gaps = np.diff(times)
-    longest = np.argsort(-gaps, kind="stable")[:n]
+    longest = np.argsort(-gaps, kind="stable")[: min(n, np.count_nonzero(gaps))]
     after, before = tally.stamps(times[:-1][longest]), tally.stamps(times[1:][longest])
     return pd.DataFrame({"after": after, "before": before, "length": before - after})
