@@ -250,10 +250,14 @@ def _whole(url: str, what: str) -> str:
 def connected() -> list[str]:
     """The names that a DLQ_<NAME>_URL stands for, in order."""
     parts = ("_hand", "_broker", "_results", "_monitor", "_management")
+    try:
+        channels = profile().notify  # DLQ_ALERT_URL is where alerts go, and no system
+    except SettingsError:  # whoever asks for a name is not told of a profile
+        channels = ()
     names = {
         key[4:-4].lower()
         for key, url in os.environ.items()
-        if url and key.startswith("DLQ_") and key.endswith("_URL")
+        if url and key.startswith("DLQ_") and key.endswith("_URL") and key not in channels
     }
     return sorted(name for name in names - {"journal"} if not name.endswith(parts))
 

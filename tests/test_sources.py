@@ -294,6 +294,17 @@ def test_what_cannot_be_asked(url):
             dlq.load(url, **asked)
 
 
+def test_where_alerts_go_is_no_system_to_read(monkeypatch, tmp_path):
+    (tmp_path / "profile.toml").write_text('notify = ["DLQ_ALERT_URL"]\n')
+    monkeypatch.setenv("DLQ_PROFILE", str(tmp_path / "profile.toml"))
+    monkeypatch.setenv("DLQ_ALERT_URL", "json://127.0.0.1:9/alerts")
+    monkeypatch.setenv("DLQ_SHOP_URL", "postgresql://127.0.0.1/shop")
+    with pytest.raises(SettingsError, match=r"'shoq' is not connected.*Did you mean 'shop'\?$"):
+        dlq.connect("shoq")
+    with pytest.raises(SettingsError, match=r"'alerts' is not connected.*Known: shop\.$"):
+        dlq.connect("alerts")
+
+
 def test_names_urls_and_paths(url, monkeypatch, tmp_path):
     with pytest.raises(SettingsError, match=r"'shop' is not connected: set DLQ_SHOP_URL"):
         dlq.connect("shop")

@@ -161,7 +161,8 @@ def _told_again(again: list[str]) -> str:
     shown = ", ".join(again[:3]) + (", ..." if len(again) > 3 else "")
     return (
         f"{many(len(again), 'tasks')} that workers hold had been given out before ({shown}): a worker died or gave back."
-        " If they stay, they are in a loop: look at their time limit and memory, and take them out."
+        " If they stay, they are in a loop: look at their time limit and memory; a plan to revoke takes out what"
+        " has not begun, and what has ends with its worker."
     )
 
 
