@@ -78,6 +78,8 @@ def test_a_level_that_holds_alone_is_a_finding(lists):
         == "No threshold is passed, but L2 of the profile holds: depth > 2."
     )
     assert facts_of([look])["severity"] == "warning"
+    grave = Profile(thresholds={"depth": 100}, severity={"critical": {"when": ["depth > 2"]}})
+    assert named(checkup("jobs", grave), "level").severity == "critical"
 
 
 def test_what_is_away_is_a_finding_and_the_others_are_looked_at(lists, monkeypatch):

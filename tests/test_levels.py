@@ -65,6 +65,15 @@ def test_growing_and_stopped_call_the_first_level():
     assert escalation.because == "stopped_minutes > 15"
 
 
+def test_a_level_counts_what_the_threshold_counts():
+    """A severity stood beside '0 failures waiting for more than 5 minutes', which the runbook waits for."""
+    ours = Profile.load("celery")
+    severity, escalation = levels(ours, failures(101, minutes=4))
+    assert (severity.because, escalation) == ("warning", None)  # many within the hour
+    severity, escalation = levels(ours, failures(101, minutes=6))
+    assert (severity.name, escalation.name) == ("critical", "L1")
+
+
 def test_breadth_and_causes():
     bull = Profile.load("bullmq")
     frame = from_records(

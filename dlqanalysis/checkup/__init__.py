@@ -101,7 +101,7 @@ def checkup(
     minutes = samples.unresolved(past, when) if worst != "ok" else 0.0
     severity = health.severity(found, profile, minutes)
     escalation = health.escalation(found, profile, minutes)
-    if worst == "ok" and (level := escalation or severity):
+    if worst == "ok" and (level := severity or escalation):
         found.append(_only_level(level))
     return Checkup(
         place=place,
@@ -222,7 +222,9 @@ def _to_review(profile: Profile, when: datetime) -> list[Finding]:
 def _only_level(level: Level) -> Finding:
     """A level that holds though no threshold is passed: without a finding it would call nobody, and exit with 0."""
     text = f"No threshold is passed, but {level.name} of the profile holds: {level.because}."
-    return Finding(name="level", severity="warning", text=text)
+    return Finding(
+        name="level", severity="critical" if level.name == "critical" else "warning", text=text
+    )
 
 
 def _unreachable(error: DLQError) -> Finding:

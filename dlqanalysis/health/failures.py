@@ -96,6 +96,7 @@ def _depth(facts: Facts, limits: dict[str, Any]) -> Iterator[Finding]:
         severity,
         text,
         waiting=len(facts.waiting),
+        counted=counted,
         longer=old,
         undated=undated,
         limit=bound,

@@ -16,7 +16,7 @@ from dlqanalysis.profile import Profile
 
 #: what a condition may name -> meaning; what is not known holds for no condition
 FACTS = {
-    "depth": "failures that wait; for a system that shows none, failed tasks in its queues",
+    "depth": "failures that wait longer than depth_for; for a system that shows none, failed tasks in its queues",
     "waiting": "tasks that wait to be worked on",
     "growing": "more failures than at a check five minutes to an hour ago",
     "growth_per_minute": "new failures a minute, over five minutes",
@@ -86,7 +86,8 @@ def facts_of(findings: Sequence[Finding], minutes: float = 0.0) -> dict[str, flo
     told = {one.name.rpartition(": ")[2]: one.facts for one in findings}
     bad = {one.name.rpartition(": ")[2] for one in findings if one.severity != "ok"}
     found: dict[str, Any] = {
-        "depth": _of(told, "depth", "waiting", _of(told, "failed", "count")),
+        # what the threshold counts: a level that held for younger ones would stand beside "0 failures waiting"
+        "depth": _of(told, "depth", "counted", _of(told, "failed", "count")),
         "waiting": _of(told, "waiting", "count"),
         "growing": _of(told, "growing", "growing"),
         "growth_per_minute": _of(told, "growth_per_minute", "per_minute"),
