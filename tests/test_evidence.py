@@ -22,7 +22,7 @@ def frame(*kinds, start=0):
             "failure_id": str(start + n),
             "task_id": f"t{start + n}",
             "task_name": "shop.charge",
-            "args": [n],
+            "args": [start + n],  # work of its own: what was replayed stands for its copies
             "kwargs": {},
             "exception_type": kind,
             "exception_message": message,

@@ -88,10 +88,8 @@ def _profile() -> list[Finding]:
     profile = Profile.load()
     kinds(profile)  # what a replay would ask first; better refused by daylight
     health.limits_of(profile)
-    (
-        health.severity([], profile),
-        health.escalation([], profile),
-    )  # so too what every check asks last
+    health.severity([], profile)  # so too what every check asks last
+    health.escalation([], profile)
     wrong = [_warning("profile", text) for text in names_in.unknown_queries(profile)]
     try:
         notify_urls(profile)
