@@ -1,4 +1,4 @@
-"""Text as Arrow, databases and files can hold it."""
+"""Text as Arrow, databases and files can hold it; counts in words."""
 
 import json
 import re

@@ -52,9 +52,8 @@ def main() -> None:
         app()
     except DLQError as error:
         _refuse(error)
-    except (
-        OSError
-    ) as error:  # a full disk, a folder that cannot be written: no finding, whose code is 1
+    except OSError as error:
+        # a full disk, a folder that cannot be written: that is no finding, whose code is 1
         where = f"{error.filename}: " if error.filename else ""
         _refuse(
             DLQError(

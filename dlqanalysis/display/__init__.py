@@ -3,7 +3,7 @@
 Nothing is imported here: `extension` wants IPython, which whoever only draws or writes a sheet need not have.
 """
 
-EMPTY = (
-    "dlq_empty"  #: marks the output of a frame without rows, with the sentence that stands for it
-)
-REVEALED = "dlq_revealed"  #: marks an output that is not redacted, which no report may show
+#: Marks the output of a frame without rows, with the sentence that stands for it.
+EMPTY = "dlq_empty"
+#: Marks an output that is not redacted, which no report may show.
+REVEALED = "dlq_revealed"

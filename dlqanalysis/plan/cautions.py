@@ -14,10 +14,8 @@ from dlqanalysis.profile import Profile
 from dlqanalysis.text import many
 
 _STOPPED = ("process-stopped", "process-crashed")  #: rules of what did not come to its end
-_LATE = (
-    "timeout",
-    "timeout-words",
-)  #: rules of what took too long: the task itself, or what it waited for
+#: rules of what took too long: the task itself, or what it waited for
+_LATE = ("timeout", "timeout-words")
 _LIMIT = r"TimeLimit|JobTimeout|TaskTimeout|TimeoutExceeded"  #: the task itself
 #: how many seconds a service said to wait, in a header or in words; another unit is not read
 _AFTER = r"(?i)retry[-_ ]?after\W{1,4}(\d{1,6}(?:\.\d+)?)(?:\s*s(?:ec\w*)?)?(?!\w|\.\d)(?!\s*(?:ms|m|min\w*|h|hours?|d|days?)\b)"

@@ -295,10 +295,9 @@ class _Stage:
         told = f"{self.name}: {_words(self.counts)}"
         told += f"; {good} of {known} succeeded" if known or not self.waiting else ""
         if trusted:
-            were = "was" if trusted == 1 else "were"
-            told += f", {trusted} {were} taken and stayed silent for {self.options['trust']} (trusted, not proven)"
+            told += f", {many(trusted, 'were')} taken and stayed silent for {self.options['trust']} (trusted, not proven)"
         if self.waiting:
-            told += f", {len(self.waiting)} {'has' if len(self.waiting) == 1 else 'have'} no outcome after {self.options['wait']}{self._untold()}"
+            told += f", {many(len(self.waiting), 'have')} no outcome after {self.options['wait']}{self._untold()}"
         # a stage that others had done opens; one that was refused as a whole does not
         nothing_to_do = not known and not self.waiting and not self.counts["refused"]
         opens = nothing_to_do or (not self.waiting and share >= gate)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from dlqanalysis.errors import DLQError
 from dlqanalysis.sources._narrow import DOTTED, is_named
-from dlqanalysis.text import many
 
 if TYPE_CHECKING:
     from dlqanalysis.model import Selection, Source
@@ -55,7 +54,7 @@ def unmatched(source: "Source", selection: "Selection") -> list[str]:
 
 def settled(source: "Source", selection: "Selection") -> str:
     """For a selection of what waits that found nothing: what became of the failures that there are in its time, such as
-    `nothing waits: of 168 failures 166 are replayed and 2 archived`; empty where nothing failed at all."""
+    `no failure is left as failed: of 168 there are 166 replayed and 2 archived`; empty where nothing failed at all."""
     if selection.status != _UNSAID:
         return ""
     try:
@@ -65,12 +64,10 @@ def settled(source: "Source", selection: "Selection") -> str:
     if not read.table.num_rows:
         return ""
     parts = [f"{count:,} {word}" for word, count in _counted(read.table, "status").most_common()]
-    some = (
-        f"the newest {read.table.num_rows:,}"
-        if read.truncated
-        else many(read.table.num_rows, "failures")
-    )
-    return f"nothing waits: of {some} {' and '.join([', '.join(parts[:-1]), parts[-1]] if parts[1:] else parts)}"
+    told = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
+    # what somebody marked to be replayed still waits for that, so no word of ours is put upon all of it
+    some = f"{'the newest ' if read.truncated else ''}{read.table.num_rows:,}"
+    return f"no failure is left as failed: of {some} there are {told}"
 
 
 def time_of(selection: "Selection") -> str:
